@@ -1,0 +1,1 @@
+"""The decision before a request starts: reserve, renew, settle, release, over HTTP."""

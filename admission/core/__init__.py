@@ -1,0 +1,1 @@
+"""Pure rules of admission: no clock, no randomness, no I/O, no framework."""

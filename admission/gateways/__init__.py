@@ -1,0 +1,1 @@
+"""The gateway's side: the client that reserves, renews, settles and emits usage events."""

@@ -1,0 +1,1 @@
+"""The operator's view: command line, live view, replay, reports."""

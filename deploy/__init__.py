@@ -1,0 +1,1 @@
+"""Where the processes run: one machine, images, clusters."""

@@ -1,0 +1,1 @@
+"""The words the processes share: units, windows, pools, events, state, reports, topics, SQL."""

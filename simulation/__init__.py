@@ -1,0 +1,1 @@
+"""Traffic and engines: trace readers, seeded workloads and engine models."""

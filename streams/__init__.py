@@ -1,0 +1,1 @@
+"""Metering and sharing: usage folded into the ledger, ticks that allocate, history and scaling."""

@@ -1,0 +1,1 @@
+"""Replicas wanted per pool: demand queried from ClickHouse, decisions published to Kafka."""

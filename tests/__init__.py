@@ -1,0 +1,1 @@
+"""The laws of the design as tests, one folder for each kind."""

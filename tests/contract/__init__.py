@@ -1,0 +1,1 @@
+"""What others rely on: message bytes, SQL, HTTP, settings and file formats."""

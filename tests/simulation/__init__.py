@@ -1,0 +1,1 @@
+"""Seeded runs of traffic and engine models."""
