@@ -132,7 +132,7 @@ class DebtRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TickRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The tick's record in table ``debt`` (key ``pool|generation``), acknowledged before its state."""
+    """The tick's record in table ``debt`` (key ``pool|generation``), before its state."""
 
     pool: str
     version: Version

@@ -49,8 +49,11 @@ class ServiceClass(StrEnum):
 _RANKS = {service_class: rank for rank, service_class in enumerate(ServiceClass)}
 
 
-class _Spec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Base of everything an operator writes: an unknown field is a typing error, so refused."""
+class _Spec(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Base of everything an operator writes.
+
+    On the topic unknown fields are ignored; in a file they are typing errors: ``unknown_fields``.
+    """
 
 
 class Replicas(_Spec, frozen=True, kw_only=True):
@@ -209,3 +212,18 @@ def decode_pools(raw: bytes) -> PoolsMessage:
     """Return the message on ``pools`` that ``raw`` holds."""
     message: PoolsMessage = decode_union(raw, PoolsMessage)
     return message
+
+
+def unknown_fields(raw: object, kind: type[msgspec.Struct], *, path: str = "") -> list[str]:
+    """Return the paths in ``raw`` (a mapping, as YAML gives it) that ``kind`` has no field for."""
+    if not isinstance(raw, dict):
+        return []
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    unknown: list[str] = []
+    for name, value in raw.items():
+        here = f"{path}.{name}" if path else str(name)
+        if name not in fields:
+            unknown.append(here)
+        elif isinstance(fields[name], type) and issubclass(fields[name], msgspec.Struct):
+            unknown += unknown_fields(value, fields[name], path=here)
+    return unknown
