@@ -1,0 +1,1 @@
+"""ClickHouse's engine on one machine, behind ClickHouse's own HTTP interface."""
