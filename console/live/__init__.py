@@ -1,0 +1,1 @@
+"""The live view: what the loop is doing now, folded from its own topics."""
