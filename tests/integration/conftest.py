@@ -1,0 +1,52 @@
+"""The servers that integration tests share: one of each for the whole run.
+
+Every test keeps to itself by a topic prefix (or a database) of its own.  Set
+``TOKENPOOLS_TEST_KAFKA`` to the address of a broker that already runs to save its start.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.broker import Broker, free_ports
+from deploy.local.broker_settings import BrokerConfig
+from deploy.local.jars import default_cache_dir, ensure_jars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Sequence[Path]:
+    """Apache Kafka's jars, fetched on the first run of a machine."""
+    return ensure_jars(default_cache_dir(os.environ), print)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the run's one Kafka broker."""
+    if running := os.environ.get("TOKENPOOLS_TEST_KAFKA"):
+        yield running
+        return
+    jars: Sequence[Path] = request.getfixturevalue("kafka_jars")
+    port, controller_port = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="tokenpools-kafka-") as folder:
+        config = BrokerConfig(state_dir=Path(folder), port=port, controller_port=controller_port)
+        broker = Broker(config, jars=jars, progress=print)
+        broker.start()
+        try:
+            yield broker.bootstrap_servers
+        finally:
+            broker.stop()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Put before the name of every topic and group of one test."""
+    return f"t{uuid.uuid4().hex[:10]}-"

@@ -1,0 +1,1 @@
+"""The local servers themselves, started and stopped by these tests."""

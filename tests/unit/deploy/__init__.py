@@ -1,0 +1,1 @@
+"""Unit tests of what starts and stops on one machine."""
