@@ -8,6 +8,7 @@ caches and pools, memory bounds, and no right to read files or URLs for anybody.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -135,12 +136,11 @@ class Handle:
         """Return the statements that undo ``apply(scope)``, for a handle that is kept."""
         names = ", ".join(quoted(name) for name in _settings_of(scope))
         before = self.run(
-            "SELECT concat('SET ', name, ' = ', if(changed, quoteString(value), 'DEFAULT')) "
-            f"FROM system.settings WHERE name IN ({names}) "
-            "UNION ALL SELECT concat('USE ', backQuote(currentDatabase()))",
-            "LineAsString",
+            f"SELECT name, value, changed FROM system.settings WHERE name IN ({names}) "
+            "UNION ALL SELECT '', currentDatabase(), true",
+            "JSONCompactEachRow",
         )
-        return ";\n".join(before.body.decode().splitlines())
+        return ";\n".join(_undo(*json.loads(line)) for line in before.body.splitlines())
 
     def close(self) -> None:
         self._connection.close()
@@ -196,6 +196,12 @@ def quoted(text: str) -> str:
     """Return ``text`` as a string literal of ClickHouse's SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
     return f"'{escaped}'"
+
+
+def _undo(name: str, value: str, changed: bool) -> str:
+    if not name:
+        return f"USE `{_back_quoted(value)}`"
+    return f"SET {name} = {quoted(value) if changed else 'DEFAULT'}"
 
 
 def _prelude(scope: Scope) -> str:

@@ -135,6 +135,9 @@ class Outgoing:
         """Send the error's block and leave the answer without its end: the connection closes."""
         await self._body(self._encoder.encode(block) + self._encoder.finish(), more=True)
 
+    async def abandoned(self) -> None:
+        """Leave the answer without its end: nobody takes it."""
+
     async def _body(self, data: bytes, *, more: bool) -> None:
         if not data and more:
             return

@@ -1,7 +1,7 @@
 """How does a SELECT's answer reach the client in bounded memory, and how is it stopped?
 
 The engine writes into a pipe from a thread of the pool; the event loop reads the other end.  The
-pipe and the reader's buffer are all that is ever held: when the client is slow, the engine waits.
+pipe and one piece are all that is ever held: when the client is slow, the engine waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from deploy.local.clickhouse.engine import Engine, Handle, Summary
 from deploy.local.clickhouse.statement import Statement
 
 PIECE_BYTES_MAX: Final = 262_144
-BUFFER_BYTES: Final = 524_288  # asyncio stops reading the pipe at twice this
 CANCEL_ATTEMPTS_MAX: Final = 50
 CANCEL_WAIT_S: Final = 0.2
 
@@ -25,56 +24,56 @@ CANCEL_WAIT_S: Final = 0.2
 class RowStream:
     """A running SELECT: read its ``pieces``, then ask for its ``summary`` (or its error)."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        transport: asyncio.ReadTransport,
-        pouring: asyncio.Future[Summary],
-        *,
-        marker: str,
-    ) -> None:
-        self._reader = reader
-        self._transport = transport
+    def __init__(self, read_fd: int, pouring: asyncio.Future[Summary], *, marker: str) -> None:
+        self._read_fd: int | None = read_fd
         self._pouring = pouring
         self._marker = marker
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield what has not been read yet, until the query ends, well or not."""
-        while piece := await self._reader.read(PIECE_BYTES_MAX):
+        while self._read_fd is not None:
+            try:
+                piece = os.read(self._read_fd, PIECE_BYTES_MAX)
+            except BlockingIOError:
+                await _readable(self._read_fd)
+                continue
+            if not piece:
+                return
             yield piece
 
     async def summary(self) -> Summary:
         """Return what the finished query counted, or raise what it failed with."""
-        return await self._pouring
+        return await asyncio.shield(self._pouring)
 
-    async def stop(self, engine: Engine, executor: Executor) -> None:
-        """End the query if it still runs, and give back the pipe.  Harmless afterwards.
+    async def kill(self, engine: Engine, executor: Executor) -> None:
+        """End the query if it still runs.  ``pieces`` may be read meanwhile.
 
-        The kill is repeated because the query may not have begun when it is first sent.
+        Repeated because the query may not have begun when the first kill is sent.
         """
         loop = asyncio.get_running_loop()
         for _ in range(CANCEL_ATTEMPTS_MAX):
             if self._pouring.done():
-                break
+                return
             await loop.run_in_executor(executor, engine.kill, self._marker)
-            self._transport.close()
             await asyncio.wait((self._pouring,), timeout=CANCEL_WAIT_S)
-        self._transport.close()
-        if self._pouring.done():
+
+    async def close(self, engine: Engine, executor: Executor) -> None:
+        """Give back the pipe, and end a query that nobody reads any more."""
+        if self._read_fd is not None:
+            os.close(self._read_fd)
+            self._read_fd = None
+        await self.kill(engine, executor)
+        if self._pouring.done() and not self._pouring.cancelled():
             self._pouring.exception()
 
 
-async def start(
+def start(
     handle: Handle, statement: Statement, *, answer_format: str, executor: Executor
 ) -> RowStream:
     """Run ``statement`` in ``executor`` and return its answer as a stream."""
-    loop = asyncio.get_running_loop()
     marker = f"/* {uuid.uuid4()} */"
     read_fd, write_fd = os.pipe()
-    reader = asyncio.StreamReader(limit=BUFFER_BYTES)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
-    )
+    os.set_blocking(read_fd, False)
 
     def pour() -> Summary:
         try:
@@ -87,5 +86,16 @@ async def start(
         finally:
             os.close(write_fd)
 
-    pouring = loop.run_in_executor(executor, pour)
-    return RowStream(reader, transport, pouring, marker=marker)
+    pouring = asyncio.get_running_loop().run_in_executor(executor, pour)
+    return RowStream(read_fd, pouring, marker=marker)
+
+
+async def _readable(fd: int) -> None:
+    """Return when ``fd`` can be read without waiting."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)

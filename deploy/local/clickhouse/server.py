@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Final
 
@@ -35,6 +36,9 @@ from deploy.local.clickhouse.statement import Kind, Statement, parse
 SPOOL_BYTES_MAX: Final = 33_554_432  # an answer that is waited for lies in memory up to this
 READ_BYTES: Final = 262_144
 
+# Sends what is left of an answer.
+_End = Callable[[], Awaitable[None]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +52,6 @@ class _Exchange:
     statement: Statement
     envelope: Envelope
     data: AsyncIterator[bytes]
-
-    async def reply(self, response: Response) -> None:
-        await response(self.http.scope, self.http.receive, self.send)
 
 
 class QueryEndpoint:
@@ -108,6 +109,10 @@ class QueryEndpoint:
         await self._run(exchange)
 
     async def _run(self, exchange: _Exchange) -> None:
+        """Run the statement; the last byte is sent when all it held is given back.
+
+        Otherwise a client's next request could find its own session still locked.
+        """
         asked = exchange.asked
         scope = Scope(asked.database, asked.settings, asked.parameters)
         async with (
@@ -116,21 +121,25 @@ class QueryEndpoint:
                 scope, session=asked.session, keeps_state=exchange.statement.keeps_state
             ) as handle,
         ):
-            match exchange.statement.kind:
-                case Kind.INSERT:
-                    await self._insert(exchange, handle)
-                case Kind.ROWS:
-                    await self._rows(exchange, handle)
-                case Kind.PLAIN:
-                    await self._plain(exchange, handle)
+            end = await self._begun(exchange, handle)
+        await end()
 
-    async def _plain(self, exchange: _Exchange, handle: Handle) -> None:
+    async def _begun(self, exchange: _Exchange, handle: Handle) -> _End:
+        match exchange.statement.kind:
+            case Kind.INSERT:
+                return await self._insert(exchange, handle)
+            case Kind.ROWS:
+                return await self._rows(exchange, handle)
+            case Kind.PLAIN:
+                return await self._plain(exchange, handle)
+
+    async def _plain(self, exchange: _Exchange, handle: Handle) -> _End:
         answer = await self._handles.run(
             lambda: handle.run(exchange.statement.text, exchange.asked.default_format)
         )
-        await self._reply_whole(exchange, answer.body, answer.summary)
+        return partial(_reply_whole, exchange, answer.body, answer.summary)
 
-    async def _insert(self, exchange: _Exchange, handle: Handle) -> None:
+    async def _insert(self, exchange: _Exchange, handle: Handle) -> _End:
         statement = exchange.statement
         insertion = await self._handles.run(
             lambda: handle.insertion(statement.text, statement.format or "Values")
@@ -144,83 +153,93 @@ class QueryEndpoint:
         finally:
             if not finished:
                 await self._handles.run(insertion.cancel)
-        await self._reply_whole(exchange, b"", summary)
+        return partial(_reply_whole, exchange, b"", summary)
 
     async def _append(self, insertion: Insertion, piece: bytes) -> None:
         await self._handles.run(lambda: insertion.append(piece))
 
-    async def _rows(self, exchange: _Exchange, handle: Handle) -> None:
-        stream = await rows.start(
+    async def _rows(self, exchange: _Exchange, handle: Handle) -> _End:
+        stream = rows.start(
             handle,
             exchange.statement,
             answer_format=exchange.envelope.answer_format,
             executor=self._handles.executor,
         )
-        leaving = asyncio.create_task(self._stop_when_left(exchange.http, stream))
+        leaving = asyncio.create_task(self._kill_when_left(exchange.http, stream))
         try:
             if exchange.asked.wait_end_of_query:
-                await self._send_spooled(exchange, stream)
-            else:
-                await self._send_rows(exchange, stream)
+                return await self._spooled(exchange, stream)
+            return await self._streamed(exchange, stream)
         finally:
             leaving.cancel()
-            await stream.stop(self._engine, self._handles.killers)
+            await stream.close(self._engine, self._handles.killers)
 
-    async def _stop_when_left(self, http: Request, stream: rows.RowStream) -> None:
+    async def _kill_when_left(self, http: Request, stream: rows.RowStream) -> None:
         while (await http.receive())["type"] != "http.disconnect":
             pass
-        await stream.stop(self._engine, self._handles.killers)
+        await stream.kill(self._engine, self._handles.killers)
 
-    async def _send_rows(self, exchange: _Exchange, stream: rows.RowStream) -> None:
-        first, whole = await responses.held_back(stream.pieces(), responses.HELD_BACK_BYTES)
+    async def _streamed(self, exchange: _Exchange, stream: rows.RowStream) -> _End:
+        pieces = stream.pieces()
+        first, whole = await responses.held_back(pieces, responses.HELD_BACK_BYTES)
         if whole:
-            await self._reply_whole(exchange, first, await stream.summary())
-            return
-        outgoing = await self._begin(exchange, Summary())
+            return partial(_reply_whole, exchange, first, await stream.summary())
+        outgoing = await _begin(exchange, Summary())
         try:
             await outgoing.piece(first)
-            async for piece in stream.pieces():
+            async for piece in pieces:
                 await outgoing.piece(piece)
             await stream.summary()
         except errors.ClickHouseError as error:
-            envelope = exchange.envelope
-            await outgoing.broken(
-                responses.error_block(error, version=self._server.version, tag=envelope.tag)
-            )
-            return
+            tag = exchange.envelope.tag
+            block = responses.error_block(error, version=self._server.version, tag=tag)
+            return partial(outgoing.broken, block)
         except TimeoutError:
             _log.warning("query %s: the client takes nothing", exchange.envelope.query_id)
-            return
-        await outgoing.end()
+            return outgoing.abandoned
+        return outgoing.end
 
-    async def _send_spooled(self, exchange: _Exchange, stream: rows.RowStream) -> None:
-        """Send an answer only when all of it is there, so that its status is the query's."""
-        with SpooledTemporaryFile(max_size=SPOOL_BYTES_MAX) as spool:
+    async def _spooled(self, exchange: _Exchange, stream: rows.RowStream) -> _End:
+        """Wait for all of an answer, so that its status is the query's."""
+        spool = SpooledTemporaryFile(max_size=SPOOL_BYTES_MAX)  # noqa: SIM115 - sent later
+        try:
             async for piece in stream.pieces():
                 spool.write(piece)
-            summary = await stream.summary()
-            length = spool.tell()
-            spool.seek(0)
-            if length <= responses.HELD_BACK_BYTES:
-                await self._reply_whole(exchange, spool.read(), summary)
-                return
-            outgoing = await self._begin(exchange, summary)
-            while piece := spool.read(READ_BYTES):
-                await outgoing.piece(piece)
-            await outgoing.end()
+            return partial(_send_spool, exchange, spool, await stream.summary())
+        except BaseException:
+            spool.close()
+            raise
 
-    async def _begin(self, exchange: _Exchange, summary: Summary) -> Outgoing:
-        encoding = compression.chosen_encoding(exchange.asked.accept_encoding)
-        outgoing = Outgoing(exchange.send, compression.encoder(encoding))
-        await outgoing.begin(exchange.envelope.headers(summary, encoding=encoding))
-        return outgoing
 
-    async def _reply_whole(self, exchange: _Exchange, answer: bytes, summary: Summary) -> None:
-        encoding = compression.chosen_encoding(exchange.asked.accept_encoding) if answer else None
-        encoder = compression.encoder(encoding)
-        encoded = encoder.encode(answer) + encoder.finish()
-        headers = exchange.envelope.headers(summary, encoding=encoding)
-        await exchange.reply(Response(encoded, 200, headers))
+async def _send_spool(
+    exchange: _Exchange, spool: SpooledTemporaryFile[bytes], summary: Summary
+) -> None:
+    with spool:
+        length = spool.tell()
+        spool.seek(0)
+        if length <= responses.HELD_BACK_BYTES:
+            await _reply_whole(exchange, spool.read(), summary)
+            return
+        outgoing = await _begin(exchange, summary)
+        while piece := spool.read(READ_BYTES):
+            await outgoing.piece(piece)
+        await outgoing.end()
+
+
+async def _begin(exchange: _Exchange, summary: Summary) -> Outgoing:
+    encoding = compression.chosen_encoding(exchange.asked.accept_encoding)
+    outgoing = Outgoing(exchange.send, compression.encoder(encoding))
+    await outgoing.begin(exchange.envelope.headers(summary, encoding=encoding))
+    return outgoing
+
+
+async def _reply_whole(exchange: _Exchange, answer: bytes, summary: Summary) -> None:
+    encoding = compression.chosen_encoding(exchange.asked.accept_encoding) if answer else None
+    encoder = compression.encoder(encoding)
+    encoded = encoder.encode(answer) + encoder.finish()
+    headers = exchange.envelope.headers(summary, encoding=encoding)
+    response = Response(encoded, 200, headers)
+    await response(exchange.http.scope, exchange.http.receive, exchange.send)
 
 
 def create_app(engine: Engine, credentials: Credentials) -> Starlette:
