@@ -1,0 +1,77 @@
+"""ClickHouse: one synchronous client over its HTTP interface, and what an absence looks like.
+
+Callers run it in a thread.  ``UnavailableError`` means that nobody answered: the text names
+``CLICKHOUSE_DSN`` and never a secret.  Anything that ClickHouse itself refuses stays a
+``DatabaseError``, unless its code says that another try may succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from urllib3.exceptions import HTTPError
+
+from schemas.connections import ClickHouseOptions
+from schemas.errors import UnavailableError
+
+CONNECT_TIMEOUT_S: Final = 5
+QUERY_TIMEOUT_S: Final = 60
+RETRYABLE_CODES: Final = frozenset({
+    159,  # TIMEOUT_EXCEEDED
+    202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+    209,  # SOCKET_TIMEOUT
+    210,  # NETWORK_ERROR
+    225,  # NO_ZOOKEEPER
+    241,  # MEMORY_LIMIT_EXCEEDED
+    242,  # TABLE_IS_READ_ONLY
+    252,  # TOO_MANY_PARTS
+    279,  # ALL_CONNECTION_TRIES_FAILED
+    319,  # UNKNOWN_STATUS_OF_INSERT
+    999,  # KEEPER_EXCEPTION
+})  # fmt: skip
+
+
+def connect(options: ClickHouseOptions, *, database: str | None = None) -> Client:
+    """Return a connected client; raise ``UnavailableError`` when nobody answers.
+
+    ``database`` replaces the one of the options (``""``: none, before it was created).
+    """
+    with reaching(options):
+        return clickhouse_connect.get_client(
+            host=options.host,
+            port=options.port,
+            database=options.database if database is None else database,
+            username=options.username,
+            password=options.password,
+            interface="https" if options.secure else "http",
+            verify=options.verify,
+            ca_cert=options.ca_file or None,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            send_receive_timeout=QUERY_TIMEOUT_S,
+            query_retries=0,
+            autogenerate_session_id=False,
+        )
+
+
+@contextmanager
+def reaching(options: ClickHouseOptions) -> Iterator[None]:
+    """Turn every sign of an absent or overloaded server into ``UnavailableError``."""
+    try:
+        yield
+    except (OperationalError, HTTPError, OSError) as error:
+        raise UnavailableError(absence(options, error)) from error
+    except DatabaseError as error:
+        if error.code not in RETRYABLE_CODES:
+            raise
+        raise UnavailableError(absence(options, error)) from error
+
+
+def absence(options: ClickHouseOptions, error: Exception) -> str:
+    """Return what to tell a person: the address, the setting and the first line of the error."""
+    detail = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return f"ClickHouse does not answer at {options.dsn} (CLICKHOUSE_DSN): {detail}"

@@ -1,0 +1,68 @@
+"""Settings of history, read once in its entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.connections import (
+    ClickHouseOptions,
+    KafkaOptions,
+    ReadText,
+    clickhouse_options,
+    integer,
+    kafka_options,
+)
+from streams.history.migrate import Retention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How history reads, writes and waits.  At most two batches are in memory at once."""
+
+    kafka: KafkaOptions
+    clickhouse: ClickHouseOptions
+    retention: Retention = Retention()
+    batch_rows_max: int = 50_000
+    batch_bytes_max: int = 16 << 20
+    """Values of records that one batch may hold before it is written."""
+    flush_ms: int = 500
+    """A row waits at most this long for others."""
+    backoff_ms_min: int = 200
+    backoff_ms_max: int = 5_000
+    """Pauses between tries while ClickHouse is away; they double up to the second."""
+    drain_ms: int = 8_000
+    """How long the end may take to write what was read already."""
+    metrics_port: int = 0
+
+
+def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
+    """Return the settings; raise ``SettingsError`` naming the variable that is wrong."""
+
+    def number(name: str, default: int, low: int, high: int) -> int:
+        return integer(environ, f"TOKENPOOLS_{name}", default=default, low=low, high=high)
+
+    return Settings(
+        kafka=kafka_options(environ, read_text=read_text),
+        clickhouse=clickhouse_options(environ, read_text=read_text),
+        retention=retention_from_env(environ),
+        batch_rows_max=number("HISTORY_BATCH_ROWS_MAX", 50_000, 1, 1_000_000),
+        batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 16 << 20, 1_024, 1 << 30),
+        flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
+        metrics_port=number("METRICS_PORT", 0, 0, 65_535),
+    )
+
+
+def retention_from_env(environ: Mapping[str, str]) -> Retention:
+    """Return how long ClickHouse keeps what (also for ``tokenpools migrate``)."""
+    return Retention(
+        raw_months=integer(
+            environ, "TOKENPOOLS_RETENTION_RAW_MONTHS", default=13, low=1, high=1_200
+        ),
+        rollup_months=integer(
+            environ, "TOKENPOOLS_RETENTION_ROLLUP_MONTHS", default=60, low=1, high=1_200
+        ),
+        seconds_days=integer(
+            environ, "TOKENPOOLS_RETENTION_SECONDS_DAYS", default=35, low=1, high=3_660
+        ),
+    )
