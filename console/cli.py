@@ -30,10 +30,10 @@ COMMANDS: Final = {
     "topics": ("console.commands.setup", "Create or print the Kafka topics."),
     "migrate": ("console.commands.setup", "Create or print the ClickHouse tables and views."),
     "schemas": ("console.commands.setup", "Write the JSON Schema of every message."),
-    "admission": ("console.commands.processes", "Run one admitter."),
-    "streams": ("console.commands.processes", "Run one streams worker."),
-    "history": ("console.commands.processes", "Run the ClickHouse sink."),
-    "autoscaler": ("console.commands.processes", "Run the autoscaler."),
+    "admission": ("console.commands.admission", "Run one admitter."),
+    "streams": ("console.commands.streams", "Run one streams worker."),
+    "history": ("console.commands.history", "Run the ClickHouse sink."),
+    "autoscaler": ("console.commands.autoscaler", "Run the autoscaler."),
 }
 
 

@@ -31,6 +31,9 @@ KAFKA_VARIABLES: Final = {
 CLICKHOUSE_VARIABLES: Final = {
     "--clickhouse": ("CLICKHOUSE_DSN", "clickhouse://[user@]host:port/database"),
 }
+METRICS_VARIABLES: Final = {
+    "--metrics-port": ("TOKENPOOLS_METRICS_PORT", "Port of /metrics on loopback, 0: none [0]."),
+}
 
 
 def read_text(path: str) -> str:

@@ -75,6 +75,8 @@ class MarksEntry(msgspec.Struct, frozen=True, kw_only=True, tag="marks", tag_fie
     position: Position
     stored_us: int
     """The broker's timestamp of the last event in it: what the horizon is counted from."""
+    event_us_max: int = 0
+    """The largest event time in it: when the marks go, the acceptance floor rises above this."""
     marks: tuple[Mark, ...]
 
 

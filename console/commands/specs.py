@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from admission.auth import new_api_key
+from admission.auth import digest_of_key, new_api_key
 from rich.console import Console
 from rich.table import Table
 from streams.kafka import client_kwargs
@@ -132,6 +132,4 @@ def digest_command(key_file: Any) -> None:
     key = key_file.read().strip()
     if not key:
         raise SettingsError("the key is empty")
-    from admission.auth import digest_of_key
-
     click.echo(digest_of_key(key))

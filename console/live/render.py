@@ -1,4 +1,4 @@
-"""How does the loop look on a terminal?  Rows of ``LoopView`` as rich tables, nothing decided here."""
+"""How does the loop look on a terminal?  Rows of ``LoopView`` as tables; nothing decided here."""
 
 from __future__ import annotations
 

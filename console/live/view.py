@@ -217,10 +217,7 @@ def _pool_row(tick: Tick, view: PoolView) -> PoolRow:
         desired=None if decision is None else decision.desired,
         contended=tick.contended,
         entitlements=tuple(
-            _entitlement_row(output, inputs.get(output.entitlement), view)
-            for output in sorted(
-                tick.outputs, key=lambda row: (row.service_class.rank, row.entitlement)
-            )
+            _entitlement_row(output, inputs.get(output.entitlement), view) for output in outputs
         ),
         admitters=tuple(_admitter_row(report, view) for _, report in sorted(view.reports.items())),
     )

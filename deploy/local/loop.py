@@ -20,7 +20,7 @@ from typing import Final
 
 from deploy.local.broker import Broker, free_ports, require_free
 from deploy.local.broker_settings import BrokerConfig
-from deploy.local.clickhouse.process import ClickHouseConfig, ClickHouseProcess
+from deploy.local.clickhouse.process import ClickHouseProcess, kept_password
 from deploy.local.jars import default_cache_dir, ensure_jars
 from deploy.local.state_dir import remember, reservation_key_file
 from deploy.local.supervisor import ProcessEvent, ProcessSpec, Supervisor
@@ -151,12 +151,15 @@ class Loop:
         port = self._plan.ports.clickhouse or free_ports(1)[0]
         require_free(port, option="--clickhouse-port")
         server = ClickHouseProcess(
-            ClickHouseConfig(data_dir=self._plan.state_dir / "clickhouse", port=port)
+            data_dir=self._plan.state_dir / "clickhouse",
+            port=port,
+            log_path=self._log("clickhouse"),
+            password=kept_password(self._plan.state_dir / "secrets" / "clickhouse.password"),
         )
         spec = ProcessSpec(
             name="clickhouse",
             command=server.command(),
-            environment={},
+            environment=server.environment(),
             log_path=self._log("clickhouse"),
             stop_s_max=30.0,
         )
