@@ -1,0 +1,38 @@
+"""Limits: every bound of the gateway client, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayLimits:
+    """How long the client waits and how much it keeps; the defaults suit one gateway process."""
+
+    connect_ms: int = 1_000
+    answer_ms: int = 5_000
+    """For one HTTP exchange, connecting included."""
+    connections_max: int = 256
+    """Open connections to all admitters together; further exchanges wait for one."""
+    suspect_ms: int = 2_000
+    """How long an admitter that did not answer is asked last."""
+    rounds_max: int = 8
+    """How often all admitters are asked again when none has state or none answers."""
+    round_wait_ms_max: int = 1_000
+    """The longest pause between two rounds, whatever ``Retry-After`` says."""
+    renew_retry_ms: int = 500
+    """Pause before a renewal that reached nobody is tried again, until the reservation expires."""
+    settle_attempts_max: int = 3
+    partial_ms: int = 5_000
+    """A generation that lasts longer emits an increment this often."""
+    pending_events_max: int = 10_000
+    """Events that wait for the broker's acknowledgement; beyond it, requests wait at their end."""
+    delivery_ms_max: int = 120_000
+    """How long one event is tried before it is reported as undelivered."""
+    send_ms_max: int = 30_000
+    """How long one attempt may take."""
+    retry_ms_min: int = 100
+    retry_ms_max: int = 5_000
+    """Pauses between the attempts double from the first to the second."""
+    close_ms_max: int = 10_000
+    """How long closing waits for acknowledgements."""
