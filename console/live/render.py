@@ -32,7 +32,7 @@ def screen(view: LoopView, *, head: Sequence[RenderableType] = ()) -> Renderable
     body: list[RenderableType] = list(head)
     body += [pool_panel(pool) for pool in pools] or [Text("waiting for the first tick ...")]
     body.append(latency_line(view))
-    body.append(events_panel(list(view.events)[-EVENT_LINES:]))
+    body.append(events_panel(view.notes(EVENT_LINES)))
     return Group(*body)
 
 

@@ -25,7 +25,7 @@ from schemas.usage import UsageEvent
 
 TTFT_SAMPLES_MAX: Final = 5_000
 INCARNATIONS_MAX: Final = 256
-EVENTS_MAX: Final = 200
+NOTES_MAX: Final = 200
 
 Message = Tick | AdmissionState | AdmitterReport | ScaleDecision | PoolCapacity | UsageEvent
 
@@ -103,8 +103,18 @@ class LoopView:
         self._pools: dict[str, PoolView] = {}
         self._classes: dict[tuple[str, str], ServiceClass] = {}
         self._ttft_us: dict[ServiceClass, deque[int]] = {}
-        self.events: deque[str] = deque(maxlen=EVENTS_MAX)
+        self._notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self.notes_total = 0
         self.scale_decisions: list[ScaleDecision] = []
+
+    def note(self, text: str) -> None:
+        """Keep a line for a person: what happened."""
+        self._notes.append(text)
+        self.notes_total += 1
+
+    def notes(self, count: int) -> list[str]:
+        """Return the latest lines, at most ``count``."""
+        return list(self._notes)[-count:] if count > 0 else []
 
     def learn(self, pool: Pool) -> None:
         """Learn the classes of a pool's entitlements."""
@@ -184,7 +194,7 @@ class LoopView:
             return
         if before is None or before.desired != decision.desired:
             self.scale_decisions.append(decision)
-            self.events.append(
+            self.note(
                 f"autoscaler: {decision.pool} {decision.current} -> {decision.desired} replicas "
                 f"({decision.reason}, from {decision.source})"
             )

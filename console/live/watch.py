@@ -60,7 +60,7 @@ class Watcher:
             try:
                 await self._read(stop)
             except KafkaError as error:
-                self._view.events.append(
+                self._view.note(
                     f"Kafka at {self._options.bootstrap} does not answer ({error}); trying again"
                 )
                 with contextlib.suppress(TimeoutError):
@@ -107,7 +107,7 @@ class Watcher:
             try:
                 self._readers[name](value)
             except MalformedEventError as error:
-                self._view.events.append(f"unreadable record on {name}: {error}")
+                self._view.note(f"unreadable record on {name}: {error}")
 
 
 def _readers(view: LoopView) -> dict[str, Callable[[bytes], None]]:
