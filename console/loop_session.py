@@ -1,4 +1,4 @@
-"""How do ``run`` and ``up`` start the loop?  The same way: servers, topics, tables, specs, processes.
+"""How do ``run`` and ``up`` start the loop?  Servers, topics, tables, specs, then processes.
 
 ``prepare`` is what must be done once both servers answer: topics provisioned, tables migrated,
 pools published with ``replicas.min`` as the capacity of last resort.

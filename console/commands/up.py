@@ -81,7 +81,7 @@ def up(
 
 async def _keep_running(plan: LoopPlan, records: list[PoolRecord]) -> None:
     console = Console(highlight=False)
-    async with running_loop(plan, records, say=lambda line: console.print(line)) as loop:
+    async with running_loop(plan, records, say=console.print) as loop:
         addresses = loop.addresses
         clickhouse = clickhouse_of(addresses, os.environ)
         console.print(f"[bold]ready[/]: admitters {' '.join(addresses.admitters)}")

@@ -36,7 +36,7 @@ class Display:
         self._head = head
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
-        self._events_said = 0
+        self._notes_said = 0
 
     async def __aenter__(self) -> Display:
         show = self._redraw if self._console.is_terminal else self._lines
@@ -78,9 +78,10 @@ class Display:
             self._console.print(line)
         for pool in self._view.pools():
             self._console.print(pool_line(pool), highlight=False, soft_wrap=True)
-        for event in list(self._view.events)[self._events_said :]:
-            self._console.print(f"  {event}", highlight=False, soft_wrap=True)
-        self._events_said = len(self._view.events)
+        total = self._view.notes_total
+        for note in self._view.notes(total - self._notes_said):
+            self._console.print(f"  {note}", highlight=False, soft_wrap=True)
+        self._notes_said = total
 
 
 def pool_line(pool: PoolRow) -> str:
