@@ -134,12 +134,20 @@ class Broker:
             self._format()
         self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
 
-    def wait_ready(self, deadline_s: float = READY_DEADLINE_S) -> None:
-        """Return once the broker answers a metadata request; give up when it died or is late."""
+    def wait_ready(
+        self,
+        deadline_s: float = READY_DEADLINE_S,
+        *,
+        has_ended: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Return once the broker answers a metadata request; give up when it ended or is late.
+
+        ``has_ended`` is how a supervisor says so; a process of ``start`` is watched here.
+        """
         began_s = time.monotonic()
         while not _listens(self.config.port):
             left_s = deadline_s - (time.monotonic() - began_s)
-            if self._exited(within_s=POLL_S) or left_s <= 0:
+            if self._exited(within_s=POLL_S) or has_ended() or left_s <= 0:
                 raise self._failed(f"is not listening on {self.bootstrap_servers}")
         left_s = max(deadline_s - (time.monotonic() - began_s), 1.0)
         try:
@@ -230,7 +238,7 @@ class Broker:
             )
 
     def _exited(self, *, within_s: float) -> bool:
-        """Whether our own process ended; a supervisor watches its processes itself."""
+        """Wait a moment, and tell whether the process of ``start``, if there is one, ended."""
         if self._process is None:
             time.sleep(within_s)
             return False

@@ -165,6 +165,7 @@ def _place(
     jar: LockedJar, staging: Path, cache_dir: Path, fetch: Callable[[LockedJar, Path], Path]
 ) -> None:
     folder = staging / jar.file
+    folder.mkdir()
     for attempt in range(1, FETCH_ATTEMPTS + 1):
         try:
             fetched = fetch(jar, folder / str(attempt))
@@ -265,7 +266,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         LOCK_FILE.write_text(json.dumps(asdict(lock), indent=1) + "\n", encoding="utf-8")
         print(f"{LOCK_FILE}: {len(lock.jars)} jars, {lock.size_bytes / MB:.0f} MB")
     else:
-        jars = ensure_jars(default_cache_dir(os.environ), print)
+        try:
+            jars = ensure_jars(default_cache_dir(os.environ), print)
+        except TokenpoolsError as error:
+            sys.exit(str(error))
         print(f"{len(jars)} jars verified in {jars[0].parent}")
 
 

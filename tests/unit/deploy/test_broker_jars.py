@@ -120,6 +120,19 @@ def test_a_repository_that_fails_for_a_moment_is_asked_again(tmp_path: Path) -> 
     assert repository.asked == ["a.jar"] * FETCH_ATTEMPTS
 
 
+def test_a_jar_of_the_local_maven_repository_is_copied_not_moved(tmp_path: Path) -> None:
+    one_jar = {"a.jar": b"the first"}
+    local = tmp_path / "repository" / "a.jar"
+    local.parent.mkdir()
+    local.write_bytes(one_jar["a.jar"])
+
+    paths = ensure_jars(
+        tmp_path / "cache", print, lock=locked(one_jar), fetch=lambda _jar, _folder: local
+    )
+
+    assert [path.read_bytes() for path in (*paths, local)] == [b"the first"] * 2
+
+
 def test_the_committed_lock_is_whole_and_names_no_host() -> None:
     lock = read_lock()
 
