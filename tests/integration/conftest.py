@@ -1,14 +1,12 @@
 """The servers that integration tests share: one of each for the whole run.
 
 Every test keeps to itself by a topic prefix and a database of its own.  Set
-``TOKENPOOLS_TEST_KAFKA`` (host and port) or ``TOKENPOOLS_TEST_CLICKHOUSE`` (a DSN) to servers that
-already run to save their start.
+``TOKENPOOLS_TEST_KAFKA`` to the address of a broker that already runs to save its start.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import uuid
 from pathlib import Path
@@ -18,7 +16,6 @@ import pytest
 
 from deploy.local.broker import Broker, free_ports
 from deploy.local.broker_settings import BrokerConfig
-from deploy.local.clickhouse.process import ClickHouseProcess, kept_password
 from deploy.local.jars import default_cache_dir, ensure_jars
 from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures for all tests below
     clickhouse_database,
@@ -28,9 +25,6 @@ from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures for all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-CLICKHOUSE_READY_S_MAX = 60.0
-CLICKHOUSE_STOP_S_MAX = 20.0
 
 
 @pytest.fixture(scope="session")
@@ -55,44 +49,6 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
             yield broker.bootstrap_servers
         finally:
             broker.stop()
-
-
-@pytest.fixture(scope="session")
-def clickhouse_dsn() -> Iterator[str]:
-    """The address of the run's one ClickHouse engine, with its database ``default``."""
-    if running := os.environ.get("TOKENPOOLS_TEST_CLICKHOUSE"):
-        yield running
-        return
-    with tempfile.TemporaryDirectory(prefix="tokenpools-clickhouse-") as name:
-        folder = Path(name)
-        server = ClickHouseProcess(
-            data_dir=folder / "data",
-            port=free_ports(1)[0],
-            log_path=folder / "clickhouse.log",
-            password=kept_password(folder / "password"),
-        )
-        with server.log_path.open("wb") as log:
-            process = subprocess.Popen(
-                server.command(),
-                env={**os.environ, **server.environment()},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            server.wait_ready(CLICKHOUSE_READY_S_MAX, has_ended=lambda: process.poll() is not None)
-            yield server.dsn()
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=CLICKHOUSE_STOP_S_MAX)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
