@@ -37,11 +37,22 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """A job that left the queue; its later times hold unless it is cancelled."""
+
+    job: Job
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A job that is done."""
 
     job: Job
     timing: Timing
+
+
+EngineEvent = Started | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +75,11 @@ class Engine(Protocol):
     def progress(self, job_id: int, *, now_us: int) -> Progress:
         """Return how far an unfinished job has come."""
 
-    def advance(self, *, now_us: int) -> Sequence[Finished]:
-        """Return the jobs that finished up to ``now_us``, in order, and start their successors."""
+    def advance(self, *, now_us: int) -> Sequence[EngineEvent]:
+        """Return what happened up to ``now_us``, in order, and was not returned before."""
 
     def next_event_us(self) -> int | None:
-        """Return when the next job will finish; None when nothing runs."""
+        """Return when ``advance`` will have something to say; None when nothing runs."""
 
     def resize(self, ready: int, *, now_us: int) -> None:
         """Serve with this many replicas; those above drain: they finish what they run."""
@@ -125,7 +136,7 @@ class SlotEngine:
         self._next_replica = replicas
         self._queue: dict[int, tuple[Job, int]] = {}
         self._running: dict[int, tuple[Job, Timing]] = {}
-        self._finished: list[Finished] = []
+        self._events: list[EngineEvent] = []
         self._now_us = 0
 
     @property
@@ -164,19 +175,19 @@ class SlotEngine:
         if job_id in self._running:
             job, timing = self._running[job_id]
             return Progress(timing=timing, output_tokens=produced(job, timing, now_us=now_us))
-        for finished in self._finished:
-            if finished.job.id == job_id:
-                return Progress(timing=finished.timing, output_tokens=finished.job.output_tokens)
+        for event in self._events:
+            if isinstance(event, Finished) and event.job.id == job_id:
+                return Progress(timing=event.timing, output_tokens=event.job.output_tokens)
         assert job_id in self._queue
         return Progress(timing=None, output_tokens=0)
 
-    def advance(self, *, now_us: int) -> Sequence[Finished]:
+    def advance(self, *, now_us: int) -> Sequence[EngineEvent]:
         self._run_until(now_us)
-        finished, self._finished = self._finished, []
-        return finished
+        events, self._events = self._events, []
+        return events
 
     def next_event_us(self) -> int | None:
-        if self._finished:
+        if self._events:
             return self._now_us
         return min((timing.completed_us for _, timing in self._running.values()), default=None)
 
@@ -210,7 +221,7 @@ class SlotEngine:
             if timing.completed_us > now_us:
                 break
             self._leave(job_id)
-            self._finished.append(Finished(job, timing))
+            self._events.append(Finished(job, timing))
             self._start_waiting(timing.completed_us)
         self._now_us = now_us
 
@@ -233,6 +244,7 @@ class SlotEngine:
             replica.running += 1
             timing = self._timing(job, arrived_us=arrived_us, now_us=now_us, replica=replica)
             self._running[job_id] = (job, timing)
+            self._events.append(Started(job, timing))
 
     def _roomiest(self) -> _Replica | None:
         """Return the replica with most free slots, the oldest of equals; None when all are full."""
