@@ -47,31 +47,28 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What one answer's head says, known before its first byte."""
+    """What one answer's head says; ``answer_format`` is None where no answer is due."""
 
     server: Server
     query_id: str
-    answer_format: str
+    answer_format: str | None
     tag: str
 
     def headers(self, summary: Summary, *, encoding: str | None = None) -> dict[str, str]:
-        encoded = {"Content-Encoding": encoding} if encoding else {}
-        return {
-            **self._common(),
-            "Content-Type": content_type(self.answer_format),
-            "X-ClickHouse-Format": self.answer_format,
-            "X-ClickHouse-Summary": summary_json(summary),
-            **encoded,
-        }
+        head = {**self._common(), "X-ClickHouse-Summary": summary_json(summary)}
+        if self.answer_format is not None:
+            head["Content-Type"] = content_type(self.answer_format)
+            head["X-ClickHouse-Format"] = self.answer_format
+        if encoding is not None:
+            head["Content-Encoding"] = encoding
+        return head
 
     def error_headers(self, error: errors.ClickHouseError) -> dict[str, str]:
-        asking = {"WWW-Authenticate": 'Basic realm="ClickHouse server HTTP API"'}
         return {
             **self._common(),
             "Content-Type": "text/plain; charset=UTF-8",
             "X-ClickHouse-Exception-Code": str(error.code),
             "X-ClickHouse-Summary": summary_json(Summary()),
-            **(asking if error.http_status == 401 else {}),
         }
 
     def _common(self) -> dict[str, str]:

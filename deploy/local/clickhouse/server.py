@@ -66,7 +66,7 @@ class QueryEndpoint:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         http = Request(scope, receive)
         query_id = http.query_params.get("query_id") or str(uuid.uuid4())
-        envelope = Envelope(self._server, query_id, "TabSeparated", responses.new_tag())
+        envelope = Envelope(self._server, query_id, None, responses.new_tag())
         try:
             await self._answer(http, send, envelope)
         except errors.ClickHouseError as error:
@@ -103,7 +103,7 @@ class QueryEndpoint:
             send,
             asked,
             statement,
-            replace(envelope, answer_format=statement.format or asked.default_format),
+            replace(envelope, answer_format=_answer_format(statement, asked)),
             body.joined(head.text[statement.data_at :], data),
         )
         await self._run(exchange)
@@ -162,7 +162,7 @@ class QueryEndpoint:
         stream = rows.start(
             handle,
             exchange.statement,
-            answer_format=exchange.envelope.answer_format,
+            answer_format=exchange.envelope.answer_format or exchange.asked.default_format,
             executor=self._handles.executor,
         )
         leaving = asyncio.create_task(self._kill_when_left(exchange.http, stream))
@@ -262,6 +262,10 @@ def create_app(engine: Engine, credentials: Credentials) -> Starlette:
 
 async def _ok(_: Request) -> Response:
     return PlainTextResponse("Ok.\n")
+
+
+def _answer_format(statement: Statement, asked: QueryRequest) -> str | None:
+    return (statement.format or asked.default_format) if statement.answers else None
 
 
 def _check_method(http: Request, statement: Statement) -> None:

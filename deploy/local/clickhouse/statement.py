@@ -35,7 +35,9 @@ _CLOSING: Final = (b")", b"]", b"}")
 # After these a word is a name, whatever it spells.
 _NAME_FOLLOWS: Final = (b"INTO", b"TABLE", b"FUNCTION", b"AS", b".", b",", b"SELECT", b"BY")
 _ROWS: Final = (b"SELECT", b"WITH", b"FROM", b"(")
-_READS: Final = frozenset((b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS", b"SET", b"USE"))
+_SHOWS: Final = frozenset((b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS"))
+_REPORTS: Final = frozenset((b"CHECK", b"KILL"))
+_SETS: Final = frozenset((b"SET", b"USE"))
 
 
 class Kind(enum.Enum):
@@ -50,8 +52,9 @@ class Kind(enum.Enum):
 class Statement:
     """A statement, cut where it has to be cut.
 
-    ``text`` has no trailing semicolon and, for ROWS and INSERT, no FORMAT; ``tail`` is what
+    ``text`` has no trailing semicolon and, but for PLAIN, no FORMAT; ``tail`` is what
     followed the FORMAT (SETTINGS).  ``data_at`` is the offset of an INSERT's first byte of data.
+    ``answers`` says that there is an answer, be it empty.
     """
 
     kind: Kind
@@ -59,6 +62,7 @@ class Statement:
     format: str | None = None
     tail: str = ""
     data_at: int = 0
+    answers: bool = False
     reads_only: bool = False
     keeps_state: bool = False
 
@@ -152,11 +156,14 @@ def _whole(head: bytes, tokens: Sequence[_Token]) -> Statement:
     verb = tokens[0].upper
     if verb in _ROWS and not _has(top, b"INSERT"):
         return _rows(head, top, end)
+    at = _format_at(top)
     return Statement(
         Kind.PLAIN,
         _text(head[:end]),
-        reads_only=verb in _READS,
-        keeps_state=verb in (b"SET", b"USE") or _has(top[:4], b"TEMPORARY"),
+        None if at is None else _text(head[top[at + 1].start : top[at + 1].end]),
+        answers=verb in _SHOWS | _REPORTS,
+        reads_only=verb in _SHOWS | _SETS,
+        keeps_state=verb in _SETS or _has(top[:4], b"TEMPORARY"),
     )
 
 
@@ -190,18 +197,27 @@ def _has(tokens: Sequence[_Token], word: bytes) -> bool:
 
 
 def _rows(head: bytes, top: Sequence[_Token], end: int) -> Statement:
-    """Return a SELECT without its FORMAT, which is found from the end backwards."""
-    for index in range(len(top) - 2, 0, -1):
-        keyword, named = top[index], top[index + 1]
-        if _is_format(top[index - 1], keyword, named, top[index + 2 : index + 3]):
-            return Statement(
-                Kind.ROWS,
-                _text(head[: keyword.start]),
-                _text(head[named.start : named.end]),
-                tail=_text(head[named.end : end]),
-                reads_only=True,
-            )
-    return Statement(Kind.ROWS, _text(head[:end]), reads_only=True)
+    """Return a SELECT without its FORMAT."""
+    at = _format_at(top)
+    if at is None:
+        return Statement(Kind.ROWS, _text(head[:end]), answers=True, reads_only=True)
+    keyword, named = top[at], top[at + 1]
+    return Statement(
+        Kind.ROWS,
+        _text(head[: keyword.start]),
+        _text(head[named.start : named.end]),
+        tail=_text(head[named.end : end]),
+        answers=True,
+        reads_only=True,
+    )
+
+
+def _format_at(top: Sequence[_Token]) -> int | None:
+    """Return which token is the FORMAT of an answer, looking from the end backwards."""
+    for at in range(len(top) - 2, 0, -1):
+        if _is_format(top[at - 1], top[at], top[at + 1], top[at + 2 : at + 3]):
+            return at
+    return None
 
 
 def _is_format(before: _Token, keyword: _Token, named: _Token, after: Sequence[_Token]) -> bool:
