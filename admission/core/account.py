@@ -1,0 +1,132 @@
+"""Accounts: what one entitlement holds, is owed and has been answered at this admitter.
+
+Held slots and KV are kept apart for requests served in the entitlement's own class and for demoted
+ones, because a demoted request must never fill a share that its own class has a right to.  What is
+above the share is not remembered per request: it is held minus usable, so that a share that grows
+covers what runs already.  Counters are cumulative for the life of the incarnation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from admission.core.bucket import Bucket
+from admission.core.estimator import MeanDuration, OutputEstimator
+from admission.core.pending import Pending
+from admission.core.reservations import Open
+from admission.core.share import Room
+from schemas.decisions import RefusalReason
+from schemas.pools import Entitlement
+from schemas.units import NO_TOKENS, US_PER_MS, Held, TokenCounts
+
+
+@dataclass(slots=True)
+class Counters:
+    """How often, since this incarnation began."""
+
+    admitted: int = 0
+    demoted: int = 0
+    adopted: int = 0
+    settled: int = 0
+    released: int = 0
+    expired: int = 0
+    evicted: int = 0
+    late_settled: int = 0
+    reserved_tokens: int = 0
+    charged_tokens: int = 0
+    estimate_error_tokens: int = 0
+    """Sum of |estimate - actual| over what was settled."""
+    shadow_refused: int = 0
+    settled_tokens: TokenCounts = NO_TOKENS
+    refused: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: RefusalReason, *, unique: bool) -> None:
+        """Count one refusal; a retry of the same request is an attempt only."""
+        self.attempts[reason] = self.attempts.get(reason, 0) + 1
+        if unique:
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+
+
+@dataclass(slots=True)
+class Largest:
+    """The largest amount of the last window (of this one and the one before it, to be exact)."""
+
+    current: int = 0
+    previous: int = 0
+    window: int = 0
+
+    def observe(self, amount: int, *, now_us: int, window_ms: int) -> None:
+        """Fold one amount in."""
+        self._turn(now_us, window_ms)
+        self.current = max(self.current, amount)
+
+    def value(self, *, now_us: int, window_ms: int) -> int:
+        """Return the largest; amounts older than two windows are forgotten."""
+        self._turn(now_us, window_ms)
+        return max(self.current, self.previous)
+
+    def _turn(self, now_us: int, window_ms: int) -> None:
+        window = now_us // (window_ms * US_PER_MS)
+        if window != self.window:
+            self.previous = self.current if window == self.window + 1 else 0
+            self.current, self.window = 0, window
+
+
+@dataclass(slots=True)
+class Account:
+    """One entitlement here."""
+
+    spec: Entitlement
+    room: Room = field(default_factory=Room)
+    share: Bucket = field(default_factory=Bucket)
+    ceiling: Bucket = field(default_factory=Bucket)
+    slots: int = 0
+    kv_bytes: int = 0
+    demoted_slots: int = 0
+    demoted_kv_bytes: int = 0
+    tokens: int = 0
+    common_tokens: int = 0
+    """The part of ``tokens`` that was charged to the common share."""
+    evicting_slots: int = 0
+    evicting_kv_bytes: int = 0
+    """Held by reservations that were told to stop."""
+    pending: Pending = field(default_factory=Pending)
+    withdrawn: Pending = field(default_factory=Pending)
+    outputs: OutputEstimator = field(default_factory=OutputEstimator)
+    duration: MeanDuration = field(default_factory=MeanDuration)
+    largest: Largest = field(default_factory=Largest)
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def held(self) -> Held:
+        """All that its open reservations hold."""
+        return Held(
+            self.tokens, self.kv_bytes + self.demoted_kv_bytes, self.slots + self.demoted_slots
+        )
+
+    @property
+    def slots_above(self) -> int:
+        """Slots that draw on the common share."""
+        return max(0, self.slots - self.room.usable.slots) + self.demoted_slots
+
+    @property
+    def kv_bytes_above(self) -> int:
+        """KV cache that draws on the common share."""
+        return max(0, self.kv_bytes - self.room.usable.kv_bytes) + self.demoted_kv_bytes
+
+    def hold(self, item: Open, *, sign: int = 1) -> None:
+        """Hold what a reservation reserves, or (sign -1) hold it no longer."""
+        if item.demoted:
+            self.demoted_slots += sign * item.slots
+            self.demoted_kv_bytes += sign * item.kv_bytes
+        else:
+            self.slots += sign * item.slots
+            self.kv_bytes += sign * item.kv_bytes
+        self.tokens += sign * item.tokens
+        if item.in_common:
+            self.common_tokens += sign * item.tokens
+        if item.evict_us is not None:
+            self.evicting_slots += sign * item.slots
+            self.evicting_kv_bytes += sign * item.kv_bytes
+        assert min(self.slots, self.kv_bytes, self.demoted_slots, self.tokens) >= 0

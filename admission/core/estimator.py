@@ -1,0 +1,91 @@
+"""The estimator: how many tokens will this request produce, and for how long will it run?
+
+Output is estimated from the entitlement's own settled outputs: a quantile of a histogram whose
+buckets grow by an eighth, so a value is never underestimated and overestimated by less than
+12.5 %.  It is bounded (one counter per bucket, halved when it has seen ``SAMPLES_MAX``), which
+also lets it follow a tenant that changes.  Only throughput is estimated: KV cache is always held
+for the worst case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.units import PPM, ceil_div
+
+SAMPLES_MIN: Final = 20
+"""Until so many outputs were seen, the estimate is what the request may produce at most."""
+SAMPLES_MAX: Final = 2_048
+QUANTILE_PPM: Final = 800_000
+_EXACT: Final = 16
+"""Values below have a bucket of their own."""
+_STEPS: Final = 8
+"""Buckets per power of two above that."""
+DURATION_WEIGHT: Final = 8
+"""One new duration counts an eighth of the mean."""
+
+
+@dataclass(slots=True)
+class OutputEstimator:
+    """The outputs of one entitlement, per choice, in tokens."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    samples: int = 0
+
+    def observe(self, output_tokens: int) -> None:
+        """Remember one real output."""
+        bucket = bucket_of(output_tokens)
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
+        self.samples += 1
+        if self.samples >= SAMPLES_MAX:
+            self.counts = {bucket: count // 2 for bucket, count in self.counts.items() if count > 1}
+            self.samples = sum(self.counts.values())
+
+    def expect(self, max_tokens: int) -> int:
+        """Return min(max_tokens, learned quantile); max_tokens until enough was seen."""
+        if self.samples < SAMPLES_MIN:
+            return max_tokens
+        return min(max_tokens, self.quantile(QUANTILE_PPM))
+
+    def quantile(self, quantile_ppm: int) -> int:
+        """Return the upper edge of the bucket that holds the quantile."""
+        wanted = ceil_div(self.samples * quantile_ppm, PPM)
+        seen = 0
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
+            if seen >= wanted:
+                return upper_edge(bucket)
+        return 0
+
+
+@dataclass(slots=True)
+class MeanDuration:
+    """The mean time that a request holds its slot, newer ones counting more."""
+
+    mean_ms: int = 0
+    """0: nothing seen yet."""
+
+    def observe(self, duration_ms: int) -> None:
+        """Fold one duration in, rounded toward the old mean; a mean is at least 1 ms."""
+        if self.mean_ms == 0:
+            self.mean_ms = max(1, duration_ms)
+            return
+        step = abs(duration_ms - self.mean_ms) // DURATION_WEIGHT
+        self.mean_ms = max(1, self.mean_ms + (step if duration_ms > self.mean_ms else -step))
+
+
+def bucket_of(tokens: int) -> int:
+    """Return the histogram bucket of a value (negative counts as 0)."""
+    if tokens < _EXACT:
+        return max(0, tokens)
+    shift = tokens.bit_length() - 4
+    return _EXACT + (shift - 1) * _STEPS + (tokens >> shift) - _STEPS
+
+
+def upper_edge(bucket: int) -> int:
+    """Return the largest value of a bucket."""
+    if bucket < _EXACT:
+        return bucket
+    shift, step = divmod(bucket - _EXACT, _STEPS)
+    return ((step + _STEPS + 1) << (shift + 1)) - 1

@@ -1,0 +1,113 @@
+"""Signed ids and tickets: what an admitter hands out and must be able to believe later.
+
+``<version>.<payload>.<signature>``: the payload is base64url of a msgpack array, the signature the
+first 16 bytes of HMAC-SHA256 over everything before it, under a key that the admitters share.
+A reservation's id carries all that another admitter needs to adopt it.  A ticket carries the
+unmet demand that its refusal counts as, so that whoever takes the retry can report it withdrawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from schemas.positions import Version
+from schemas.specs import ServiceClass
+
+KEY_BYTES_MIN: Final = 16
+TOKEN_CHARS_MAX: Final = 2_048
+_SIGNATURE_BYTES: Final = 16
+_RESERVATION: Final = "v1"
+_TICKET: Final = "t1"
+
+
+class ReservationClaims(msgspec.Struct, frozen=True, array_like=True):
+    """What a reservation's id says.  Fields are only ever added at the end."""
+
+    pool: str
+    entitlement: str
+    incarnation: str
+    number: int
+    tokens: int
+    kv_bytes: int
+    slots: int
+    output_tokens: int
+    served_class: ServiceClass
+    demoted: bool
+    renew_ms: int
+    ttl_ms: int
+    version: Version
+    """The state under which it was given: it listed the incarnation as alive."""
+    max_tokens: int = 0
+
+    def taken_over(self, incarnation: str, number: int, version: Version) -> ReservationClaims:
+        """Return the claims under which another incarnation goes on."""
+        return replace(self, incarnation=incarnation, number=number, version=version)
+
+
+class TicketClaims(msgspec.Struct, frozen=True, array_like=True):
+    """What a refusal's ticket says."""
+
+    pool: str
+    entitlement: str
+    incarnation: str
+    request_id: str
+    tokens_per_s: int
+    kv_bytes: int
+    slots: int
+    lapse_ms: int
+    """How long after ``wall_us`` the refusal counts as unmet demand."""
+    wall_us: int
+
+
+Claims = TypeVar("Claims", ReservationClaims, TicketClaims)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Seals and opens tokens with the key that the admitters share."""
+
+    key: bytes = field(repr=False)
+
+    def seal_reservation(self, claims: ReservationClaims) -> str:
+        """Return the id of a reservation."""
+        return self._seal(_RESERVATION, claims)
+
+    def seal_ticket(self, claims: TicketClaims) -> str:
+        """Return the ticket of a refusal."""
+        return self._seal(_TICKET, claims)
+
+    def open_reservation(self, text: str) -> ReservationClaims | None:
+        """Return what an id says; None when no admitter with our key wrote it."""
+        return self._open(_RESERVATION, text, ReservationClaims)
+
+    def open_ticket(self, text: str) -> TicketClaims | None:
+        """Return what a ticket says; None when no admitter with our key wrote it."""
+        return self._open(_TICKET, text, TicketClaims)
+
+    def _seal(self, version: str, claims: msgspec.Struct) -> str:
+        signed = f"{version}.{_base64(msgspec.msgpack.encode(claims))}"
+        return f"{signed}.{_base64(self._sign(signed))}"
+
+    def _open(self, version: str, text: str, kind: type[Claims]) -> Claims | None:
+        signed, _, signature = text.rpartition(".")
+        head, _, payload = signed.partition(".")
+        if head != version or len(text) > TOKEN_CHARS_MAX or not text.isascii():
+            return None
+        if not hmac.compare_digest(_base64(self._sign(signed)), signature):
+            return None
+        padded = payload + "=" * (-len(payload) % 4)
+        return msgspec.msgpack.decode(urlsafe_b64decode(padded), type=kind)
+
+    def _sign(self, signed: str) -> bytes:
+        return hmac.digest(self.key, signed.encode(), hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+def _base64(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
