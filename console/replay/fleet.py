@@ -24,7 +24,7 @@ class Fleet:
 
 
 def obey(fleet: Fleet, desired: int, *, now_us: int, start_delay_us: int) -> Fleet:
-    """Return the fleet after a decision: new ones start later; starting ones are cancelled first."""
+    """Return the fleet after a decision; too many: those that still start go first."""
     missing = desired - fleet.ready - fleet.starting
     if missing >= 0:
         starting_us = fleet.starting_us + (now_us + start_delay_us,) * missing

@@ -20,8 +20,10 @@ class Serving:
     def __init__(self, job: Job, *, now_us: NowUs) -> None:
         loop = asyncio.get_running_loop()
         self.job = job
-        self.started: asyncio.Future[Timing] = loop.create_future()
-        self.done: asyncio.Future[Timing] = loop.create_future()
+        self.started: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.timing: Timing | None = None
+        """Set before ``started``."""
         self._now_us = now_us
         self._final: TokenCounts | None = None
 
@@ -34,14 +36,18 @@ class Serving:
         """Return what it has used until now: all input once it has started, output as it comes."""
         if self._final is not None:
             return self._final
-        if not self.started.done():
+        if self.timing is None:
             return NO_TOKENS
-        timing = self.started.result()
-        return self._counted(produced(self.job, timing, now_us=self._now_us()))
+        return self._counted(produced(self.job, self.timing, now_us=self._now_us()))
 
-    def finish(self, output_tokens: int, *, started: bool) -> None:
+    def start(self, timing: Timing) -> None:
+        """Say that the engine has taken it."""
+        self.timing = timing
+        self.started.set_result(None)
+
+    def finish(self, output_tokens: int) -> None:
         """Fix the counts for good."""
-        self._final = self._counted(output_tokens) if started else NO_TOKENS
+        self._final = NO_TOKENS if self.timing is None else self._counted(output_tokens)
 
     def _counted(self, output_tokens: int) -> TokenCounts:
         return TokenCounts(input_tokens=self.job.input_tokens, output_tokens=output_tokens)
@@ -77,7 +83,7 @@ class ModelServer:
             return
         progress = self.engine.cancel(serving.job.id, now_us=self._now_us())
         self._serving.pop(serving.job.id, None)
-        serving.finish(progress.output_tokens, started=progress.timing is not None)
+        serving.finish(progress.output_tokens)
         self._settle_events()
 
     def resize(self, ready: int) -> None:
@@ -105,9 +111,9 @@ class ModelServer:
                 continue
             match event:
                 case Started():
-                    serving.started.set_result(event.timing)
+                    serving.start(event.timing)
                 case Finished():
                     del self._serving[event.job.id]
-                    serving.finish(event.job.output_tokens, started=True)
-                    serving.done.set_result(event.timing)
+                    serving.finish(event.job.output_tokens)
+                    serving.done.set_result(None)
         self._changed.set()

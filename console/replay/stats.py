@@ -162,14 +162,17 @@ class ReplayStats:
         counts.ttft_us.append(ttft_us)
         self._live_ttft_us[counts.service_class].append(ttft_us)
 
-    def ended(self, uid: str, outcome: str, *, settled: bool) -> None:
+    def ended(self, uid: str, outcome: str) -> None:
         """An admitted request ended."""
         counts = self._counts[uid]
         counts.in_flight -= 1
         counts.completed += outcome == "ok"
         counts.evicted += outcome == "evicted"
         counts.aborted += outcome == "aborted"
-        self.settlements_failed += not settled
+
+    def settled(self, *, reached: bool) -> None:
+        """An admitted request's settlement reached an admitter, or none."""
+        self.settlements_failed += not reached
 
     def delivered(self, event: UsageEvent) -> None:
         """The broker has acknowledged an event."""
