@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS decisions {{on_cluster}}
     reason LowCardinality(String),
     dimension LowCardinality(String),
     served_class LowCardinality(String),
-    count Int64,
+    occurrences Int64,
     unique Bool,
     request_id String,
     reservation_id String,

@@ -94,7 +94,7 @@ WHERE verdict IN ('dead', 'late');
 -- Refusals, one by one.  `unique`: the first refusal of a request; the others are its retries.
 CREATE OR REPLACE VIEW refusals {{on_cluster}} AS
 SELECT
-    at, pool, entitlement, tenant, reason, dimension, count, unique, request_id, tokens, kv_bytes,
+    at, pool, entitlement, tenant, reason, dimension, occurrences, unique, request_id, tokens, kv_bytes,
     slots, retry_after_ms, shadow, incarnation, state_age_ms, id
 FROM decisions FINAL
 WHERE kind = 'refused';

@@ -15,7 +15,7 @@ from schemas.decisions import Decision
 from schemas.errors import MalformedEventError, SpecError
 from schemas.rollups import Rollup
 from schemas.scaling import ScaleDecision
-from schemas.specs import EpochRecord, PoolRecord, decode_pools
+from schemas.specs import PoolRecord, decode_pools
 from schemas.ticks import Tick
 from schemas.topics import DECISIONS, POOLS, ROLLUPS, SCALE_DECISIONS, TICKS, USAGE, VERDICTS
 from schemas.usage import Headers, UsageEvent, decode_record
@@ -65,8 +65,6 @@ class Batch:
     bytes_count: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
     """Records (of ``usage``: events) that could not be read, by topic."""
-    new_epoch: int | None = None
-    """A higher epoch was announced: rows read from here on belong to it."""
 
     def add(self, topic: str, partition: int, records: Sequence[KafkaRecord]) -> None:
         """Translate the records of one partition of ``topic`` (its name without the prefix)."""
@@ -75,6 +73,11 @@ class Batch:
             self.bytes_count += len(record.value or b"")
         if records:
             self.reaches[topic, partition] = records[-1].offset
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether a window is to be counted again."""
+        return bool(self.rows["rollup_orders"])
 
     def complete(self) -> dict[str, list[Row]]:
         """Return the rows by table, those of ``read_through`` included."""
@@ -97,9 +100,7 @@ class Batch:
 
     def _add_usage(self, partition: int, record: KafkaRecord) -> None:
         events = decode_record(record.value, record.headers)
-        self._count_malformed(
-            USAGE, sum(not isinstance(event, UsageEvent) for event in events)
-        )
+        self._count_malformed(USAGE, sum(not isinstance(event, UsageEvent) for event in events))
         self._put(
             usage_rows(
                 events,
@@ -112,18 +113,12 @@ class Batch:
         )
 
     def _rows(self, topic: str, record: KafkaRecord, value: bytes) -> list[Row]:
-        if topic == POOLS:
-            return self._pool_rows(record, value)
-        return _READERS[topic](value)
-
-    def _pool_rows(self, record: KafkaRecord, value: bytes) -> list[Row]:
-        match decode_pools(value):
-            case EpochRecord(epoch=epoch):
-                if epoch > max(self.epoch, self.new_epoch or 0):
-                    self.new_epoch = epoch
-                return []
-            case PoolRecord() as pool:
-                return [*entitlement_rows(pool, offset=record.offset, stored_ms=record.timestamp)]
+        if topic != POOLS:
+            return _READERS[topic](value)
+        message = decode_pools(value)
+        if not isinstance(message, PoolRecord):
+            return []
+        return [*entitlement_rows(message, offset=record.offset, stored_ms=record.timestamp)]
 
     def _put(self, rows: Iterable[Row]) -> None:
         for row in rows:

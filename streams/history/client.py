@@ -63,12 +63,19 @@ def reaching(options: ClickHouseOptions) -> Iterator[None]:
     """Turn every sign of an absent or overloaded server into ``UnavailableError``."""
     try:
         yield
-    except (OperationalError, HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise UnavailableError(absence(options, error)) from error
-    except DatabaseError as error:
-        if error.code not in RETRYABLE_CODES:
+    except (DatabaseError, OperationalError) as error:
+        if not may_pass(error):
             raise
         raise UnavailableError(absence(options, error)) from error
+
+
+def may_pass(error: DatabaseError) -> bool:
+    """Say whether another try may succeed: nobody answered, or only somebody in between did."""
+    if error.code is None:
+        return isinstance(error, OperationalError) or type(error) is DatabaseError
+    return error.code in RETRYABLE_CODES
 
 
 def absence(options: ClickHouseOptions, error: Exception) -> str:

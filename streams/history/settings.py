@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.connections import (
     ClickHouseOptions,
@@ -22,7 +22,7 @@ class Settings:
 
     kafka: KafkaOptions
     clickhouse: ClickHouseOptions
-    retention: Retention = Retention()
+    retention: Retention = field(default_factory=Retention)
     batch_rows_max: int = 50_000
     batch_bytes_max: int = 16 << 20
     """Values of records that one batch may hold before it is written."""
@@ -33,24 +33,30 @@ class Settings:
     """Pauses between tries while ClickHouse is away; they double up to the second."""
     drain_ms: int = 8_000
     """How long the end may take to write what was read already."""
+    session_timeout_ms: int = 10_000
+    """Another process takes the partitions over when this one was silent for so long."""
     metrics_port: int = 0
+    """0: no metrics are served."""
+    metrics_host: str = "127.0.0.1"
 
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
+        """Return the settings; raise ``SettingsError`` naming the variable that is wrong."""
 
-def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
-    """Return the settings; raise ``SettingsError`` naming the variable that is wrong."""
+        def number(name: str, default: int, low: int, high: int) -> int:
+            return integer(environ, f"TOKENPOOLS_{name}", default=default, low=low, high=high)
 
-    def number(name: str, default: int, low: int, high: int) -> int:
-        return integer(environ, f"TOKENPOOLS_{name}", default=default, low=low, high=high)
-
-    return Settings(
-        kafka=kafka_options(environ, read_text=read_text),
-        clickhouse=clickhouse_options(environ, read_text=read_text),
-        retention=retention_from_env(environ),
-        batch_rows_max=number("HISTORY_BATCH_ROWS_MAX", 50_000, 1, 1_000_000),
-        batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 16 << 20, 1_024, 1 << 30),
-        flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
-        metrics_port=number("METRICS_PORT", 0, 0, 65_535),
-    )
+        return cls(
+            kafka=kafka_options(environ, read_text=read_text),
+            clickhouse=clickhouse_options(environ, read_text=read_text),
+            retention=retention_from_env(environ),
+            batch_rows_max=number("HISTORY_BATCH_ROWS_MAX", 50_000, 1, 1_000_000),
+            batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 16 << 20, 1_024, 1 << 30),
+            flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
+            session_timeout_ms=number("SESSION_TIMEOUT_MS", 10_000, 3_000, 600_000),
+            metrics_port=number("METRICS_PORT", 0, 0, 65_535),
+            metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
+        )
 
 
 def retention_from_env(environ: Mapping[str, str]) -> Retention:

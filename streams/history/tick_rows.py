@@ -107,7 +107,7 @@ class DecisionRow(NamedTuple):
     reason: str
     dimension: str
     served_class: str
-    count: int
+    occurrences: int
     unique: bool
     request_id: str
     reservation_id: str

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from schemas.connections import ClickHouseOptions
 from streams.history.batch import Batch
 from streams.history.client import connect, reaching
+from streams.history.orders import recount
 from streams.history.tables import columns_of
 
 
@@ -20,6 +21,8 @@ class Writer:
     def __init__(self, options: ClickHouseOptions) -> None:
         self._options = options
         self._client: Client | None = None
+        self._orders = True
+        """Whether windows may still be waiting to be counted again."""
 
     def write(self, batch: Batch) -> None:
         """Insert every row and return when all are acknowledged; blocks, so run it in a thread.
@@ -29,6 +32,8 @@ class Writer:
         client, self._client = self._client or connect(self._options), None
         with reaching(self._options):
             insert(client, batch)
+            if self._orders or batch.has_orders:
+                self._orders = recount(client) > 0
         self._client = client
 
     def close(self) -> None:

@@ -1,0 +1,40 @@
+"""Metrics of history: what was read, written and left out, and whether ClickHouse answers."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+ROWS = Counter(
+    "tokenpools_history_rows_total",
+    "Rows that ClickHouse acknowledged, repeats included",
+    ["table"],
+)
+MALFORMED = Counter(
+    "tokenpools_history_malformed_total",
+    "Records (of usage: events) that could not be read and gave no row",
+    ["topic"],
+)
+REREADS = Counter(
+    "tokenpools_history_rereads_total",
+    "Batches given up because the group rebalanced; their records are read again",
+)
+RETRIES = Counter(
+    "tokenpools_history_insert_retries_total", "Inserts that ClickHouse did not answer"
+)
+CLICKHOUSE_UP = Gauge("tokenpools_history_clickhouse_up", "1 while ClickHouse acknowledges inserts")
+WRITE_SECONDS = Histogram(
+    "tokenpools_history_write_seconds",
+    "Time to write one batch, retries included",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+READ_OFFSET = Gauge(
+    "tokenpools_history_read_offset",
+    "Last offset whose rows are acknowledged",
+    ["topic", "partition"],
+)
+
+
+def serve(*, host: str, port: int) -> None:
+    """Serve ``/metrics`` from a thread of its own; port 0 serves nothing."""
+    if port:
+        start_http_server(port, addr=host)

@@ -1,0 +1,219 @@
+"""History: Kafka's topics into ClickHouse, for as long as the process runs.
+
+Migrates, reads the log's epoch, then reads every topic through one consumer group, writes rows and
+commits offsets after ClickHouse has acknowledged them.  Killed at any instant it loses nothing:
+what was not committed is read again, and a row at a position is one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.errors import TokenpoolsError, UnavailableError
+from schemas.specs import EpochRecord, decode_pools
+from schemas.topics import POOLS, USAGE
+from streams.history import metrics
+from streams.history.batch import TOPICS_READ, Batch
+from streams.history.feed import Feed
+from streams.history.migrate import migrate
+from streams.history.queries import read_through
+from streams.history.settings import Settings
+from streams.history.sink import Sink
+from streams.kafka import Follower, Record, log_bounds
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+GROUP: Final = "tokenpools-history"
+FIRST_EPOCH: Final = 1
+"""The log's epoch until ``tokenpools new-epoch`` begins another one."""
+
+
+class LogReplacedError(TokenpoolsError):
+    """The topic ``usage`` ends before what history has read of it."""
+
+
+class Epochs:
+    """The newest log epoch on ``pools``."""
+
+    def __init__(self) -> None:
+        self.current = FIRST_EPOCH
+
+    def __call__(self, record: Record) -> None:
+        """Handle one record of ``pools``."""
+        if record.value is None:
+            return
+        try:
+            message = decode_pools(record.value)
+        except TokenpoolsError:
+            return  # the batch counts it
+        if isinstance(message, EpochRecord):
+            self.current = max(self.current, message.epoch)
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_run(settings))
+    except (TokenpoolsError, ClickHouseError) as error:
+        log.error("history stops: %s", error)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics.serve(host=settings.metrics_host, port=settings.metrics_port)
+    await serve(settings, stop)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set, or until something ends that must not."""
+    names = await _answered(
+        settings, stop, partial(migrate, settings.clickhouse, retention=settings.retention)
+    )
+    if names:
+        log.info("migrated: %s", ", ".join(names))
+    epochs = Epochs()
+    follower = Follower(settings.kafka, POOLS, handler=epochs)
+    await follower.start()
+    try:
+        await follower.caught_up()
+        while not stop.is_set():
+            await check_log(settings, stop, epoch=epochs.current)
+            await _session(settings, epochs, stop)
+    finally:
+        await follower.stop()
+
+
+async def check_log(settings: Settings, stop: asyncio.Event, *, epoch: int) -> None:
+    """Raise ``LogReplacedError`` when ``usage`` is not the log that was read in this epoch."""
+    known = await _answered(
+        settings, stop, partial(read_through, settings.clickhouse, topic=USAGE, epoch=epoch)
+    )
+    if not known:
+        return
+    topic = settings.kafka.topic(USAGE)
+    bounds = await log_bounds(settings.kafka, topic, sorted(known))
+    for partition, offset in sorted(known.items()):
+        end = bounds[partition][1]
+        if end <= offset:
+            raise LogReplacedError(
+                f"{topic} partition {partition} ends at {end}, but history read it through "
+                f"{offset} in epoch {epoch}: the topic was replaced; run `tokenpools new-epoch`"
+            )
+
+
+async def _answered(settings: Settings, stop: asyncio.Event, ask: Callable[[], T]) -> T | None:
+    """Return what ClickHouse answers, however long it is away; None when told to stop first."""
+    said = False
+    while not stop.is_set():
+        try:
+            answer = await asyncio.to_thread(ask)
+        except UnavailableError as error:
+            if not said:
+                log.warning("%s; trying again", error)
+            said = True
+            metrics.CLICKHOUSE_UP.set(0)
+            await _pause(stop, settings.backoff_ms_max)
+            continue
+        metrics.CLICKHOUSE_UP.set(1)
+        return answer
+    return None
+
+
+async def _pause(stop: asyncio.Event, pause_ms: int) -> None:
+    try:
+        async with asyncio.timeout(pause_ms / 1_000):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _session(settings: Settings, epochs: Epochs, stop: asyncio.Event) -> None:
+    """Read and write within one epoch; what is read at the end is still written, within a bound."""
+    epoch = epochs.current
+    feed = Feed(
+        settings.kafka,
+        group=GROUP,
+        topics=TOPICS_READ,
+        session_timeout_ms=settings.session_timeout_ms,
+    )
+    await feed.start()
+    sink = Sink(settings, feed)
+    reading = Reading(settings, feed, sink, epoch=epoch)
+    try:
+        while not stop.is_set() and epochs.current == epoch:
+            await reading.step()
+        if epochs.current == epoch:
+            await _drain(settings, reading)
+    finally:
+        await sink.close()
+        await feed.stop()
+
+
+async def _drain(settings: Settings, reading: Reading) -> None:
+    try:
+        async with asyncio.timeout(settings.drain_ms / 1_000):
+            await reading.finish()
+    except TimeoutError:
+        log.warning("the last batch was not acknowledged in time; it will be read again")
+
+
+class Reading:
+    """The batch that is being filled, and when it is full."""
+
+    def __init__(self, settings: Settings, feed: Feed, sink: Sink, *, epoch: int) -> None:
+        self._settings = settings
+        self._feed = feed
+        self._sink = sink
+        self._epoch = epoch
+        self._renew()
+
+    async def step(self) -> None:
+        """Poll once, and hand the batch over when it is full or old enough."""
+        polled = await self._feed.poll(timeout_ms=self._settings.flush_ms)
+        if self._generation != self._feed.generation:
+            self._renew()
+        for (topic, partition), records in polled.items():
+            self._batch.add(topic, partition, records)
+        if self._batch.reaches and self._is_due():
+            await self._hand_over()
+
+    async def finish(self) -> None:
+        """Write what is left and return when it is acknowledged."""
+        if self._batch.reaches:
+            await self._hand_over()
+        await self._sink.settle()
+
+    async def _hand_over(self) -> None:
+        batch, generation = self._batch, self._generation
+        self._renew()
+        await self._sink.take(batch, generation=generation)
+
+    def _renew(self) -> None:
+        self._batch = Batch(epoch=self._epoch)
+        self._generation = self._feed.generation
+        self._since_s = time.monotonic()
+
+    def _is_due(self) -> bool:
+        return (
+            self._batch.rows_count >= self._settings.batch_rows_max
+            or self._batch.bytes_count >= self._settings.batch_bytes_max
+            or (time.monotonic() - self._since_s) * 1_000 >= self._settings.flush_ms
+        )
