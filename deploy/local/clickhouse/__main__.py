@@ -12,6 +12,7 @@ import fcntl
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,7 @@ def serve(options: Options) -> None:
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S_MAX,
         )
+        _end_well_on_signals()
         host, port = listener.getsockname()[:2]
         _log.info("ClickHouse %s listens on http://%s:%d", engine.version, host, port)
         uvicorn.Server(config).run(sockets=[listener])
@@ -137,6 +139,12 @@ def _lock(data_dir: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def _end_well_on_signals() -> None:
+    """Let an orderly stop end with status 0: uvicorn raises its signal again when all is closed."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 def _listener(host: str, port: int) -> socket.socket:

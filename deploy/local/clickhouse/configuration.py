@@ -31,6 +31,7 @@ class Limits:
 
 
 _SERVER: Final = """<clickhouse>
+  <timezone>UTC</timezone>
   <max_server_memory_usage>{server_bytes}</max_server_memory_usage>
   <max_thread_pool_size>256</max_thread_pool_size>
   <max_thread_pool_free_size>8</max_thread_pool_free_size>
@@ -49,6 +50,9 @@ _SERVER: Final = """<clickhouse>
   <index_uncompressed_cache_size>0</index_uncompressed_cache_size>
   <mmap_cache_size>64</mmap_cache_size>
   <compiled_expression_cache_size>8388608</compiled_expression_cache_size>
+  <access_control_improvements>
+    <table_engines_require_grant>true</table_engines_require_grant>
+  </access_control_improvements>
   <users_config>{users}</users_config>
   <merge_tree>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
@@ -57,6 +61,36 @@ _SERVER: Final = """<clickhouse>
   </merge_tree>
 </clickhouse>
 """
+
+# Engines whose tables lie in the data directory or in memory, and nowhere else.
+_TABLE_ENGINES: Final = (
+    "MergeTree",
+    "ReplacingMergeTree",
+    "SummingMergeTree",
+    "AggregatingMergeTree",
+    "CollapsingMergeTree",
+    "VersionedCollapsingMergeTree",
+    "CoalescingMergeTree",
+    "Memory",
+    "Null",
+    "View",
+    "MaterializedView",
+    "Log",
+    "TinyLog",
+    "StripeLog",
+    "Buffer",
+    "Merge",
+    "Set",
+    "Join",
+    "GenerateRandom",
+)
+_GRANTS: Final = (
+    "GRANT ALL ON *.*",
+    "REVOKE SOURCES ON *.*",
+    "REVOKE CREATE DICTIONARY, BACKUP ON *.*",
+    "REVOKE TABLE ENGINE ON *",
+    *(f"GRANT TABLE ENGINE ON {engine}" for engine in _TABLE_ENGINES),
+)
 
 # The password is checked by the interface; the engine itself has no network.
 _USERS: Final = """<clickhouse>
@@ -69,8 +103,7 @@ _USERS: Final = """<clickhouse>
       <profile>default</profile>
       <quota>default</quota>
       <grants>
-        <query>GRANT ALL ON *.*</query>
-        <query>REVOKE SOURCES ON *.*</query>
+{grants}
       </grants>
     </default>
   </users>
@@ -82,7 +115,7 @@ def write(config_dir: Path, limits: Limits) -> Path:
     """Write both files under ``config_dir`` and return the one to start the engine with."""
     config_dir.mkdir(parents=True, exist_ok=True)
     users = config_dir / "users.xml"
-    users.write_text(_USERS.format(query_bytes=limits.query_mib * MIB))
+    users.write_text(_users(limits))
     server = config_dir / "engine.xml"
     server.write_text(
         _SERVER.format(
@@ -92,3 +125,8 @@ def write(config_dir: Path, limits: Limits) -> Path:
         )
     )
     return server.resolve()
+
+
+def _users(limits: Limits) -> str:
+    grants = "\n".join(f"        <query>{grant}</query>" for grant in _GRANTS)
+    return _USERS.format(query_bytes=limits.query_mib * MIB, grants=grants)

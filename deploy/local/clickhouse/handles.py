@@ -35,7 +35,7 @@ class Handles:
         self.killers = ThreadPoolExecutor(KILLERS_MAX, thread_name_prefix="kill")
         self._slots = asyncio.Semaphore(QUERIES_MAX)
         self._waiting = 0
-        self._sessions = SessionBook()
+        self._sessions = SessionBook[Handle]()
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a blocking ``call`` in the pool of the queries."""
@@ -115,7 +115,7 @@ class Handles:
             await self.run(lambda: handle.run(before, "Null"))
 
     @asynccontextmanager
-    async def _in_session(self, ref: SessionRef) -> AsyncIterator[Session]:
+    async def _in_session(self, ref: SessionRef) -> AsyncIterator[Session[Handle]]:
         clock = asyncio.get_running_loop().time
         await self._sweep(clock())
         session = self._sessions.enter(ref, now_s=clock())

@@ -191,6 +191,7 @@ class QueryEndpoint:
                 await outgoing.piece(piece)
             await stream.summary()
         except errors.ClickHouseError as error:
+            _log.warning("query %s broke off: %s", exchange.envelope.query_id, error.text)
             tag = exchange.envelope.tag
             block = responses.error_block(error, version=self._server.version, tag=tag)
             return partial(outgoing.broken, block)

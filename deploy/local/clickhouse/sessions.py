@@ -8,32 +8,33 @@ every request and mostly keep nothing in it.  One statement at a time runs in a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from deploy.local.clickhouse import errors
-from deploy.local.clickhouse.engine import Handle
 from deploy.local.clickhouse.request import SessionRef
+
+Kept = TypeVar("Kept")  # what a session keeps: a handle of the engine
 
 SESSIONS_MAX: Final = 256  # idle ones beyond this are closed, the longest unused first
 
 
 @dataclass(slots=True)
-class Session:
+class Session(Generic[Kept]):
     """One session; ``handle`` is None while it holds no state."""
 
     session_id: str
-    handle: Handle | None = None
+    handle: Kept | None = None
     busy: bool = False
     expires_at_s: float = 0.0
 
 
-class SessionBook:
+class SessionBook(Generic[Kept]):
     """The sessions of one server.  Used from the event loop only; time is an argument."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, Session[Kept]] = {}
 
-    def enter(self, ref: SessionRef, *, now_s: float) -> Session:
+    def enter(self, ref: SessionRef, *, now_s: float) -> Session[Kept]:
         """Return the session for one statement; ``leave`` must follow."""
         session = self._sessions.get(ref.session_id)
         if session is None:
@@ -51,12 +52,12 @@ class SessionBook:
         session.expires_at_s = now_s + ref.timeout_s
         return session
 
-    def leave(self, session: Session, ref: SessionRef, *, now_s: float) -> None:
+    def leave(self, session: Session[Kept], ref: SessionRef, *, now_s: float) -> None:
         """End the statement; the session's time begins anew."""
         session.busy = False
         session.expires_at_s = now_s + (0 if ref.close else ref.timeout_s)
 
-    def sweep(self, *, now_s: float) -> list[Handle]:
+    def sweep(self, *, now_s: float) -> list[Kept]:
         """Forget what is over or too much and return the handles that are to be closed."""
         idle = sorted(
             (kept for kept in self._sessions.values() if not kept.busy),
@@ -68,7 +69,7 @@ class SessionBook:
         ]
         return [handle for kept in ended if (handle := self._forget(kept)) is not None]
 
-    def close(self) -> list[Handle]:
+    def close(self) -> list[Kept]:
         """Forget all sessions and return their handles."""
         return [
             handle
@@ -76,6 +77,6 @@ class SessionBook:
             if (handle := self._forget(session)) is not None
         ]
 
-    def _forget(self, session: Session) -> Handle | None:
+    def _forget(self, session: Session[Kept]) -> Kept | None:
         del self._sessions[session.session_id]
         return session.handle
