@@ -140,7 +140,7 @@ class Loop:
             log_path=self._log("kafka"),
             stop_s_max=30.0,
         )
-        await self._start(spec)
+        await self._supervisor.start(spec)
         await asyncio.to_thread(broker.wait_ready, SERVER_READY_S_MAX)
         self._say(f"Kafka is ready at {config.bootstrap_servers}")
         return config.bootstrap_servers
@@ -163,7 +163,7 @@ class Loop:
             log_path=self._log("clickhouse"),
             stop_s_max=30.0,
         )
-        await self._start(spec)
+        await self._supervisor.start(spec)
         await asyncio.to_thread(server.wait_ready, SERVER_READY_S_MAX)
         self._say(f"ClickHouse is ready at {LOOPBACK}:{port}")
         return server.dsn(DATABASE)
@@ -178,9 +178,9 @@ class Loop:
 
     async def _processes(self, urls: tuple[str, ...]) -> None:
         for index in range(self._plan.workers):
-            await self._start(self._ours("streams", index, {}))
-        await self._start(self._ours("history", None, {}))
-        await self._start(self._ours("autoscaler", None, {}))
+            await self._supervisor.start(self._ours("streams", index, {}))
+        await self._supervisor.start(self._ours("history", None, {}))
+        await self._supervisor.start(self._ours("autoscaler", None, {}))
         for index, url in enumerate(urls):
             settings = {
                 "TOKENPOOLS_HOST": LOOPBACK,
@@ -189,7 +189,7 @@ class Loop:
                 "TOKENPOOLS_NAME": f"admitter-{index + 1}",
                 "TOKENPOOLS_RESERVATION_KEY_FILE": str(reservation_key_file(self._plan.state_dir)),
             }
-            await self._start(self._ours("admission", index, settings))
+            await self._supervisor.start(self._ours("admission", index, settings))
 
     def _ours(self, command: str, index: int | None, settings: Mapping[str, str]) -> ProcessSpec:
         name = command if index is None else f"{command}-{index + 1}"
@@ -204,10 +204,6 @@ class Loop:
             },
             log_path=self._log(name),
         )
-
-    async def _start(self, spec: ProcessSpec) -> None:
-        await self._supervisor.start(spec)
-        self._remember()
 
     def _remember(self) -> None:
         children = self._supervisor.children
@@ -227,6 +223,8 @@ class Loop:
         return self._plan.state_dir / "logs" / f"{name}.log"
 
     def _notice(self, name: str, event: ProcessEvent, details: str) -> None:
+        if event is ProcessEvent.STARTED:
+            self._remember()
         if event in (ProcessEvent.DIED, ProcessEvent.RESTARTING, ProcessEvent.KILLED):
             self._say(f"{name} {event} ({details})")
 

@@ -25,7 +25,8 @@ from schemas.errors import SettingsError
 
 RESERVATION_KEY_BYTES: Final = 32
 LEFTOVER_STOP_S_MAX: Final = 15.0
-POLL_S: Final = 0.1
+POLL_S: Final = 0.05
+PROC: Final = Path("/proc")
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -33,6 +34,10 @@ class Started(msgspec.Struct, frozen=True):
 
     pid: int
     command: str
+
+    def runs(self) -> bool:
+        """Whether this process still runs, and not another one that got its id."""
+        return bool(self.command) and _command_of(self.pid) == self.command
 
 
 @contextmanager
@@ -64,12 +69,12 @@ def remember(state_dir: Path, pids: Mapping[str, int | None]) -> None:
 
 
 def end_leftovers(state_dir: Path, *, notice: Callable[[str], None]) -> None:
-    """End the children that a killed owner left running."""
+    """End the children that a killed owner left running, last started first."""
     path = state_dir / "processes.json"
     if not path.exists():
         return
-    for name, child in msgspec.json.decode(path.read_bytes(), type=dict[str, Started]).items():
-        if child.command and _command_of(child.pid) == child.command:
+    for name, child in reversed(_remembered(path, notice=notice).items()):
+        if child.runs():
             notice(f"ending {name} (process {child.pid}), left by a loop that was killed")
             _end(child)
     path.unlink()
@@ -80,24 +85,43 @@ def reservation_key_file(state_dir: Path) -> Path:
     path = state_dir / "secrets" / "reservation.key"
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(RESERVATION_KEY_BYTES), encoding="ascii")
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(RESERVATION_KEY_BYTES), encoding="ascii")
+        draft.replace(path)
     return path
 
 
+def _remembered(path: Path, *, notice: Callable[[str], None]) -> dict[str, Started]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Started])
+    except msgspec.DecodeError:
+        notice(f"{path} cannot be read: whether a killed loop left processes is not known")
+        return {}
+
+
 def _command_of(pid: int) -> str:
-    """Return a process's command line, or nothing when there is no such process."""
-    shown = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return shown.stdout.strip()
+    """Return a process's command line, or nothing when there is no such process.
+
+    Small images have no ``ps``, and macOS has no ``/proc``.
+    """
+    if not PROC.is_dir():
+        asked = ["ps", "-o", "command=", "-p", str(pid)]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return b" ".join(words).decode(errors="replace").strip()
 
 
 def _end(child: Started) -> None:
-    deadline_s = time.monotonic() + LEFTOVER_STOP_S_MAX
+    """Ask it to end, then make it; each signal only while the process is still this one."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, number)
-        while _command_of(child.pid) == child.command and time.monotonic() < deadline_s:
-            time.sleep(POLL_S)
         deadline_s = time.monotonic() + LEFTOVER_STOP_S_MAX
+        with contextlib.suppress(ProcessLookupError):
+            if child.runs():
+                os.kill(child.pid, number)
+        while child.runs() and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)

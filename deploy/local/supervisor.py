@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
@@ -55,10 +55,12 @@ class Child:
 
     spec: ProcessSpec
     process: asyncio.subprocess.Process | None = None
+    spawning: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held while a process is being made, so that nobody stops a child half way."""
     restarts: int = 0
     started_s: float = 0.0
+    backoff_s: float = BACKOFF_FIRST_S
     watcher: asyncio.Task[None] | None = None
-    log: IO[bytes] | None = field(default=None, repr=False)
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +75,7 @@ class Supervisor:
     def __init__(self, *, notice: Notice) -> None:
         self._notice = notice
         self._children: dict[str, Child] = {}
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     @property
     def children(self) -> dict[str, Child]:
@@ -90,72 +92,85 @@ class Supervisor:
         return child
 
     async def stop(self) -> None:
-        """Stop all processes, last started first, each within its bound."""
-        self._stopping = True
+        """Stop all processes, last started first, each within its bound; nothing starts again."""
+        self._stopping.set()
         for child in reversed(self._children.values()):
             await self._stop(child)
 
-    async def _spawn(self, child: Child) -> None:
-        spec = child.spec
-        spec.log_path.parent.mkdir(parents=True, exist_ok=True)
-        child.log = spec.log_path.open("ab")
-        child.process = await asyncio.create_subprocess_exec(
-            *spec.command,
-            env={**os.environ, **spec.environment},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=child.log,
-            stderr=child.log,
-            start_new_session=True,
-        )
-        child.started_s = time.monotonic()
+    async def _spawn(self, child: Child) -> bool:
+        """Start the child's process, or return False when everything is being stopped."""
+        async with child.spawning:
+            if self._stopping.is_set():
+                return False
+            spec = child.spec
+            spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+            with spec.log_path.open("ab") as log:
+                child.process = await asyncio.create_subprocess_exec(
+                    *spec.command,
+                    env={**os.environ, **spec.environment},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            child.started_s = time.monotonic()
         self._notice(spec.name, ProcessEvent.STARTED, f"pid {child.process.pid}")
+        return True
 
     async def _watch(self, child: Child) -> None:
-        backoff_s = BACKOFF_FIRST_S
         while True:
             assert child.process is not None
             status = await child.process.wait()
-            _close(child)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - child.started_s > STABLE_AFTER_S:
-                backoff_s = BACKOFF_FIRST_S
+                child.backoff_s = BACKOFF_FIRST_S
             self._notice(child.spec.name, ProcessEvent.DIED, _death(child, status))
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+            if not await self._restarted(child):
+                return
+
+    async def _restarted(self, child: Child) -> bool:
+        """Try until the child runs again, or return False when everything is being stopped."""
+        while not await self._stopping_within(child.backoff_s):
+            child.backoff_s = min(2 * child.backoff_s, BACKOFF_MAX_S)
             child.restarts += 1
             self._notice(child.spec.name, ProcessEvent.RESTARTING, f"restart {child.restarts}")
-            await self._spawn(child)
+            try:
+                return await self._spawn(child)
+            except OSError as error:
+                self._notice(child.spec.name, ProcessEvent.DIED, f"it cannot be started: {error}")
+        return False
+
+    async def _stopping_within(self, pause_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
+        return self._stopping.is_set()
 
     async def _stop(self, child: Child) -> None:
-        process = child.process
-        if child.watcher is not None and (process is None or process.returncode is not None):
-            child.watcher.cancel()
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), child.spec.stop_s_max)
-            self._notice(child.spec.name, ProcessEvent.STOPPED, f"status {process.returncode}")
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            self._notice(
-                child.spec.name, ProcessEvent.KILLED, f"no exit within {child.spec.stop_s_max:g} s"
-            )
+        async with child.spawning:
+            process = child.process
+        if process is not None and process.returncode is None:
+            self._notice(child.spec.name, *await _ended(process, within_s=child.spec.stop_s_max))
         if child.watcher is not None:
-            await asyncio.gather(child.watcher, return_exceptions=True)
-        _close(child)
+            await child.watcher
+
+
+async def _ended(
+    process: asyncio.subprocess.Process, *, within_s: float
+) -> tuple[ProcessEvent, str]:
+    """Ask a process to end, end it when its time is up, and return what to tell about it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), within_s)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        return ProcessEvent.KILLED, f"no exit within {within_s:g} s"
+    return ProcessEvent.STOPPED, f"status {process.returncode}"
 
 
 def _death(child: Child, status: int) -> str:
     cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
     return f"{cause}, see {child.spec.log_path}"
-
-
-def _close(child: Child) -> None:
-    if child.log is not None:
-        child.log.close()
-        child.log = None
