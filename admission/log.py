@@ -1,4 +1,4 @@
-"""The log: one structured line to stderr per event that a human would ask about, none per request."""
+"""The log: one structured line to stderr per event worth asking about, none per request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the admission process, parsed once at its start from ``TOKENPOOLS_*`` and ``KAFKA_*``."""
+"""Settings of the admission process, parsed once at its start from its environment."""
 
 from __future__ import annotations
 
