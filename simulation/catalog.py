@@ -141,7 +141,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="copilot",
-            phases=phases((0, 8, 1_000), (8, 24, 2_600), (24, 36, 1_800), (36, 42, 500)),
+            phases=phases((0, 8, 1_000), (8, 24, 3_200), (24, 36, 1_800), (36, 42, 500)),
             gaps=GapFamily.WEIBULL,
             cv_percent=130,
             input_tokens=_CHAT,
@@ -149,7 +149,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="reports",
-            phases=phases((7, 26, 2_000), (26, 36, 1_200)),
+            phases=phases((7, 26, 2_400), (26, 36, 1_200)),
             gaps=GapFamily.WEIBULL,
             cv_percent=130,
             input_tokens=_CHAT,
@@ -165,6 +165,9 @@ SCENE: Final = Workload(
         ),
     ),
 )
+
+DEFAULT_SEED: Final = 3
+"""A seed whose scene shows all there is to see."""
 
 WORKLOADS: Final[Mapping[str, Workload]] = {
     workload.name: workload for workload in (SCENE, STEADY, BURSTY, PAPER_1, PAPER_2)
