@@ -1,0 +1,179 @@
+"""The tick: once per ``tickMs`` and owned pool, from sources to a published state.
+
+It runs on the worker that owns the pool's partition, never on Faust's leader and never while
+recovering.  The tick's record is acknowledged in the changelog of ``debt`` before its state and the
+tick itself are published, so a state that an admitter follows is always remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from schemas.connections import KafkaOptions
+from schemas.ledger import TickRecord
+from schemas.partitioning import partition_of
+from schemas.pools import Pool
+from schemas.state import AdmissionState, state_key
+from schemas.topics import ADMISSION_STATE, DEBT_TABLE, TICKS, changelog_topic
+from schemas.units import US_PER_MS, US_PER_S
+from schemas.wire import encode
+from streams import metrics
+from streams.agents.reports import Admitters
+from streams.book import PoolBook
+from streams.core.capacity import winner
+from streams.core.outcome import Increment
+from streams.core.payout import Payout
+from streams.core.tick import TickOutcome, TickSources, advance
+from streams.kafka import Publisher
+from streams.meter import Meter
+
+NAP_S: Final = 0.02
+"""The longest that a due tick waits."""
+
+Stored = Mapping[str, tuple[TickRecord, int]]
+
+
+class Ticker:
+    """Ticks the pools whose partition is owned."""
+
+    def __init__(
+        self,
+        options: KafkaOptions,
+        *,
+        book: PoolBook,
+        admitters: Admitters,
+        publisher: Publisher,
+        store: Callable[[int, Sequence[tuple[bytes, bytes | None]]], None],
+        now_us: Callable[[], int],
+    ) -> None:
+        self._options = options
+        self._book = book
+        self._admitters = admitters
+        self._publisher = publisher
+        self._store = store
+        self._now_us = now_us
+        self._records: dict[str, tuple[TickRecord, int]] = {}
+        self._inherited: set[str] = set()
+        self._payouts: dict[str, Payout] = {}
+        self._ticked_us: dict[str, int] = {}
+
+    def adopt(self, stored: Stored) -> None:
+        """Go on from the stored records of the pools that are owned now."""
+        self._records = dict(stored)
+        self._inherited = set(stored)
+        self._payouts = {}
+        self._ticked_us = {}
+        self._admitters.forget()
+
+    def serve(self, increments: Iterable[Increment]) -> None:
+        """Take over what the ledger has folded, to be paid out over its production time."""
+        now_us = self._now_us()
+        for each in increments:
+            payout = self._payouts.setdefault(each.pool, Payout())
+            payout.add(
+                each.entitlement,
+                cost_tokens=each.cost_tokens,
+                duration_us=each.duration_us,
+                now_us=now_us,
+            )
+
+    async def run(self, meter: Meter, *, may_tick: Callable[[], bool]) -> None:
+        """Tick for ever; any failure ends the process."""
+        while True:
+            if may_tick():
+                due = [pair for pair in meter.owned_pools() if self._is_due(pair[0])]
+                await asyncio.gather(
+                    *(self._tick(pool, generation, meter=meter) for pool, generation in due)
+                )
+            await asyncio.sleep(NAP_S)
+
+    def _is_due(self, pool: Pool) -> bool:
+        last_us = self._ticked_us.get(pool.name, 0)
+        elapsed_us = self._now_us() - last_us
+        return elapsed_us >= pool.policy.tick_ms * US_PER_MS or elapsed_us < 0
+
+    async def _tick(self, pool: Pool, generation: int, *, meter: Meter) -> None:
+        begun_s = time.monotonic()
+        record, former = self._records.get(pool.name, (None, generation))
+        outcome = advance(record, self._sources(pool, generation, meter=meter))
+        await self._remember(pool.name, outcome.record, generation=generation, former=former)
+        await self._publish(pool.name, outcome, parts_before=_parts(record))
+        _measure(pool.name, outcome, seconds=time.monotonic() - begun_s)
+
+    def _sources(self, pool: Pool, generation: int, *, meter: Meter) -> TickSources:
+        now_us = self._now_us()
+        since_us = min(self._ticked_us.get(pool.name, now_us - pool.policy.tick_ms * 1_000), now_us)
+        self._ticked_us[pool.name] = now_us
+        payout = self._payouts.setdefault(pool.name, Payout())
+        takeover = pool.name in self._inherited
+        self._inherited.discard(pool.name)
+        return TickSources(
+            now_us=now_us,
+            elapsed_us=max(1, now_us - since_us),
+            generation=generation,
+            pool=pool,
+            capacity=winner(self._book.capacity_of(pool.name), now_us=now_us, pool=pool),
+            reports=self._admitters.of(pool.name, silent_us_max=_silent_us_max(pool)),
+            served_tokens=payout.take(since_us=since_us, until_us=now_us),
+            ledger=meter.position_of(pool.name),
+            takeover=takeover,
+        )
+
+    async def _remember(
+        self, pool: str, record: TickRecord, *, generation: int, former: int
+    ) -> None:
+        partition = partition_of(pool, self._options.partitions)
+        changes: list[tuple[bytes, bytes | None]] = [
+            (debt_key(pool, generation), encode(record)),
+        ]
+        if former != generation:
+            changes.append((debt_key(pool, former), None))
+        topic = self._options.topic(changelog_topic(DEBT_TABLE))
+        await self._publisher.send_atomically(topic, partition, changes)
+        self._store(partition, changes)
+        self._records[pool] = (record, generation)
+
+    async def _publish(self, pool: str, outcome: TickOutcome, *, parts_before: int) -> None:
+        partition = partition_of(pool, self._options.partitions)
+        states = [(state_key(pool, each.part), encode(each)) for each in outcome.publish]
+        gone = range(len(states), parts_before) if states else range(0)
+        await asyncio.gather(
+            self._publisher.send_all(
+                self._options.topic(ADMISSION_STATE),
+                [(partition, key, value, ()) for key, value in states]
+                + [(partition, state_key(pool, part), None, ()) for part in gone],
+            ),
+            self._publisher.send_all(
+                self._options.topic(TICKS),
+                [(partition, pool.encode(), encode(outcome.tick), ())],
+            ),
+        )
+
+
+def debt_key(pool: str, generation: int) -> bytes:
+    """Return the changelog key of the pool's tick record."""
+    return f"{pool}|{generation}".encode()
+
+
+def _parts(record: TickRecord | None) -> int:
+    states: tuple[AdmissionState, ...] = () if record is None else record.state
+    return len(states)
+
+
+def _silent_us_max(pool: Pool) -> int:
+    """Return for how long a silent incarnation's report is kept: long after it is dead."""
+    leases = pool.leases
+    return 2 * (leases.lease_ms * US_PER_MS + leases.hold_seconds * US_PER_S)
+
+
+def _measure(pool: str, outcome: TickOutcome, *, seconds: float) -> None:
+    metrics.TICKS.labels(pool).inc()
+    metrics.TICK_SECONDS.labels(pool).observe(seconds)
+    metrics.STATES.labels(pool).inc(len(outcome.publish))
+    metrics.DEBT.labels(pool).set(sum(each.debt_ppm for each in outcome.record.debts))
+    metrics.CONTENDED.labels(pool).set(int(outcome.tick.contended))
+    metrics.EXCESS_SLOTS.labels(pool).set(outcome.tick.excess.slots)
+    metrics.ADMITTERS.labels(pool).set(sum(each.alive for each in outcome.record.admitters))

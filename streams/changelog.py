@@ -1,0 +1,53 @@
+"""The changelog as a reader: totals straight from Kafka, whatever the workers hold in memory.
+
+The console reconciles with it.  Over the generations of a key the highest position wins, as in a
+restore.
+"""
+
+from __future__ import annotations
+
+from schemas.connections import KafkaOptions
+from schemas.ledger import LedgerEntry, PartitionEntry, TotalsEntry, WindowTotals, decode_entry
+from schemas.positions import Position
+from schemas.topics import CONSUMPTION_TABLE, changelog_topic
+from schemas.verdicts import VerdictCounts
+from streams.core.outcome import EntitlementKey
+from streams.core.restore import stored_key
+from streams.kafka import log_bounds, read_range
+
+
+async def read_totals(options: KafkaOptions) -> dict[EntitlementKey, WindowTotals]:
+    """Return everything each (pool, entitlement) ever consumed, as the changelog has it now."""
+    latest = await _latest(options, kinds=(b"t|",))
+    return {
+        (entry.pool, entry.entitlement): entry.totals
+        for entry in latest.values()
+        if isinstance(entry, TotalsEntry)
+    }
+
+
+async def read_progress(options: KafkaOptions) -> dict[int, tuple[Position, VerdictCounts]]:
+    """Return how far each partition of ``usage`` is folded, and its counts of verdicts."""
+    latest = await _latest(options, kinds=(b"p|",))
+    return {
+        entry.partition: (entry.position, entry.counts)
+        for entry in latest.values()
+        if isinstance(entry, PartitionEntry)
+    }
+
+
+async def _latest(options: KafkaOptions, *, kinds: tuple[bytes, ...]) -> dict[bytes, LedgerEntry]:
+    """Return the winning record of every key of these kinds (the first letters of a key)."""
+    topic = options.topic(changelog_topic(CONSUMPTION_TABLE))
+    bounds = await log_bounds(options, topic, range(options.partitions))
+    starts = {partition: begin for partition, (begin, _) in bounds.items()}
+    ends = {partition: end for partition, (_, end) in bounds.items()}
+    latest: dict[bytes, LedgerEntry] = {}
+    async for record in read_range(options, topic, starts=starts, ends=ends):
+        if record.key is None or record.value is None or not record.key.startswith(kinds):
+            continue
+        base = stored_key(record.key).base
+        entry = decode_entry(record.value)
+        if base not in latest or entry.position >= latest[base].position:
+            latest[base] = entry
+    return latest

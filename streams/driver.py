@@ -1,0 +1,260 @@
+"""The driver: Faust's Kafka consumer, delivering what one poll brought for one partition at once.
+
+Kept from Faust: group membership, assignment, recovery, the commit loop, rebalancing.  Changed:
+
+* the records that one poll brought for one partition of a *batched* topic arrive as one ``Batch``;
+* positions are ours: a partition is read from where the ledger stands (``resume_at``) and what is
+  committed is what the ledger has written (``acknowledge``), never what Faust calls acked, so an
+  event whose processing raised or was cancelled is read again;
+* while Faust is rebalancing only changelogs are fetched;
+* each batch names the offset delivered before it, so that a hole shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, cast
+
+import aiokafka
+from faust.tables.manager import TableManager
+from faust.transport.drivers import aiokafka as faust_driver
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP, AppT, ConsumerMessage
+from faust.types.transports import ConsumerT
+
+from streams.core.judge import Record
+
+IDLE_S: Final = 0.05
+FULL_POLL_RECORDS: Final = 2_000
+"""A poll that brought this many is followed by the next one without a pause."""
+
+MS_TO_US: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one poll brought for one partition of a batched topic."""
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    before: int
+    """The last offset delivered before this batch, or one below where reading began."""
+    generation: int
+
+    @property
+    def last(self) -> int:
+        """The offset of the last record."""
+        return self.records[-1].offset
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How the driver treats our source topics."""
+
+    batched: frozenset[str]
+    """Topics whose records arrive in batches."""
+    from_latest: frozenset[str]
+    """Of those, the ones that are read from their end: soft state."""
+    resume_at: Callable[[int], int]
+    """The offset from which a partition of the other batched topics is read."""
+    pace_s: float
+    poll_wait_ms: int
+    poll_bytes_min: int
+
+
+class ConsumerThread(AIOKafkaConsumerThread):
+    """The thread that talks to Kafka, with the fetch settings that Faust fixes."""
+
+    def _create_worker_consumer(
+        self, transport: faust_driver.Transport
+    ) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        delivery = cast("Consumer", self.consumer).delivery
+        consumer._fetch_max_wait_ms = delivery.poll_wait_ms
+        consumer._fetch_min_bytes = delivery.poll_bytes_min
+        return consumer
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Say nothing: Faust judges progress by acks per message, and there are none here."""
+
+
+class Consumer(faust_driver.Consumer):
+    """Faust's consumer with batches and with our own positions."""
+
+    delivery: Delivery
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.delivery = cast(Transport, self.transport).delivery
+        self._delivered: dict[TP, int] = {}
+        self._acknowledged: dict[TP, int] = {}
+        self._seeks = 0
+        self._last_poll_records = 0
+        self._idle_polls = 0
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def acknowledge(self, tp: TP, through: int) -> None:
+        """Let the commit loop commit ``tp`` up to and including the offset ``through``."""
+        self._acknowledged[tp] = through
+
+    # --- fetching --------------------------------------------------------------------------------
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - Faust's own signature
+    ) -> Mapping[TP, list[Any]]:
+        wanted = self._fetchable(active_partitions or set())
+        if not wanted:
+            await asyncio.sleep(IDLE_S)
+            return {}
+        if self._last_poll_records < FULL_POLL_RECORDS and not self.app.in_recovery:
+            await asyncio.sleep(self.delivery.pace_s)
+        seeks = self._seeks
+        fetched = await super()._getmany(wanted, timeout)
+        self._last_poll_records = sum(len(records) for records in fetched.values())
+        if self.app.in_recovery:
+            await self._pass_changelog_tails(is_idle=not self._last_poll_records)
+        return await self._batched(fetched, stale=seeks != self._seeks)
+
+    def _fetchable(self, active: set[TP]) -> set[TP]:
+        """Return the partitions that may be read now: between two assignments, changelogs only."""
+        if self.app.rebalancing:
+            return {tp for tp in active if self._is_changelog_tp(tp)}
+        return set(active)
+
+    async def _batched(
+        self, fetched: Mapping[Any, list[Any]], *, stale: bool
+    ) -> dict[TP, list[Any]]:
+        """Return one batch per partition; what a seek or a rebalance overtook is read again."""
+        delivered: dict[TP, list[Any]] = {}
+        for raw_tp, records in fetched.items():
+            tp = TP(raw_tp.topic, raw_tp.partition)
+            if tp.topic not in self.delivery.batched:
+                delivered[tp] = records
+            elif self.app.rebalancing or not records:
+                continue
+            elif stale:
+                await self._rewind(tp)
+            else:
+                delivered[tp] = [self._batch(tp, records)]
+        return delivered
+
+    async def _pass_changelog_tails(self, *, is_idle: bool) -> None:
+        """End the recovery of changelogs whose end holds no record.
+
+        A log may end in a transaction marker or in records that were compacted away; Faust would
+        wait for an offset that never comes.  Two idle polls in a row: nothing is on its way.
+        """
+        self._idle_polls = self._idle_polls + 1 if is_idle else 0
+        tables = cast(TableManager, self.app.tables)
+        if self._idle_polls < 2 or not tables.changelog_queue.empty():
+            return
+        recovery = tables.recovery
+        for tp, highwater in list(recovery.active_highwaters.items()):
+            read = recovery.active_offsets.get(tp)
+            if read is not None and read < highwater:
+                position = await self.position(tp)
+                if position is not None and position > highwater:
+                    recovery.active_offsets[tp] = highwater
+
+    def _batch(self, tp: TP, records: Sequence[Any]) -> Batch:
+        before = self._delivered.get(tp, -1)
+        self._delivered[tp] = records[-1].offset
+        return Batch(
+            topic=tp.topic,
+            partition=tp.partition,
+            records=[_record(record) for record in records],
+            before=before,
+            generation=self.app.consumer_generation_id,
+        )
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if not isinstance(record, Batch):
+            return super()._to_message(tp, record)
+        return ConsumerMessage(
+            record.topic,
+            record.partition,
+            record.last,
+            record.records[-1].stored_us / (MS_TO_US * 1_000),
+            1,
+            [],
+            None,
+            cast(bytes, record),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=record.generation,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: commits follow ``acknowledge``, not runs of single offsets."""
+
+    # --- positions -------------------------------------------------------------------------------
+
+    async def perform_seek(self) -> None:
+        """Seek every source partition to where our own state stands."""
+        self._seeks += 1
+        try:
+            await super().perform_seek()
+            for tp in [tp for tp in self.assignment() if tp.topic in self.delivery.batched]:
+                await self._place(tp)
+        finally:
+            self._seeks += 1
+
+    async def _place(self, tp: TP) -> None:
+        if tp.topic in self.delivery.from_latest:
+            ends = await self.highwaters(tp)
+            await self._read_from(tp, ends[tp])
+        else:
+            await self._read_from(tp, self.delivery.resume_at(tp.partition))
+
+    async def _rewind(self, tp: TP) -> None:
+        await self._read_from(tp, self._delivered.get(tp, -1) + 1)
+
+    async def _read_from(self, tp: TP, offset: int) -> None:
+        await self.seek_wait({tp: offset})
+        self._delivered[tp] = offset - 1
+        self._read_offset[tp] = None
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was delivered and acknowledged; the next owner starts from the ledger."""
+        self._delivered.clear()
+        self._acknowledged.clear()
+        await super().on_partitions_revoked(revoked)
+
+    # --- commits ---------------------------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return iter(list(self._acknowledged))
+
+    def _new_offset(self, tp: TP) -> int | None:
+        through = self._acknowledged.get(tp)
+        return None if through is None else through + 1
+
+
+class Transport(faust_driver.Transport):
+    """Faust's Kafka transport with our consumer."""
+
+    Consumer: ClassVar[type[ConsumerT]] = Consumer
+    delivery: Delivery
+
+    def __init__(self, url: Any, app: AppT, *, delivery: Delivery) -> None:
+        super().__init__(url, app)
+        self.delivery = delivery
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        offset=record.offset,
+        stored_us=record.timestamp * MS_TO_US,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )

@@ -1,0 +1,349 @@
+"""Kafka: every client that streams builds itself, from the plain connection options.
+
+Producers acknowledge from all in-sync replicas; readers use manual assignment and no group.  A
+broker that does not answer is asked again with back-off, and the message names
+``KAFKA_BOOTSTRAP_SERVERS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from schemas.connections import KafkaOptions
+from schemas.errors import RecoverableError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between attempts; the last one repeats until the attempts are used up."""
+
+ATTEMPTS_MAX: Final = 60
+RECORD_BATCH_BYTES_MAX: Final = 4 * 1_048_576
+"""Uncompressed; the broker's limit (1 MiB) counts compressed bytes."""
+
+POLL_MS: Final = 200
+READ_DEADLINE_S: Final = 60.0
+POLL_RECORDS_MAX: Final = 2_000
+
+
+class Record(NamedTuple):
+    """One record as it was read; ``timestamp_ms`` is the broker's where the topic says so."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+Handler = Callable[[Record], None]
+
+
+def client_kwargs(options: KafkaOptions) -> dict[str, Any]:
+    """Return aiokafka's connection arguments."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": options.bootstrap,
+        "security_protocol": options.security_protocol,
+    }
+    if options.uses_tls:
+        arguments["ssl_context"] = ssl_context(options)
+    if options.uses_sasl:
+        arguments["sasl_mechanism"] = options.sasl_mechanism
+        arguments["sasl_plain_username"] = options.sasl_username
+        arguments["sasl_plain_password"] = options.sasl_password
+    return arguments
+
+
+def ssl_context(options: KafkaOptions) -> ssl.SSLContext:
+    """Return the TLS context: the options' authority, and a client certificate if there is one."""
+    context = ssl.create_default_context(cafile=options.ssl_ca_file or None)
+    context.check_hostname = options.ssl_check_hostname
+    if options.ssl_cert_file:
+        context.load_cert_chain(
+            options.ssl_cert_file, options.ssl_key_file, options.ssl_key_password or None
+        )
+    return context
+
+
+def unavailable(options: KafkaOptions, error: BaseException) -> UnavailableError:
+    """Return the error that tells an operator what to change."""
+    return UnavailableError(
+        f"Kafka at {options.bootstrap} did not answer ({error!r}); "
+        "check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_* security settings"
+    )
+
+
+async def connected(options: KafkaOptions, start: Callable[[], Awaitable[None]]) -> None:
+    """Run ``start`` until the broker answers, with back-off; raise ``UnavailableError`` at last."""
+    for attempt in range(ATTEMPTS_MAX):
+        try:
+            return await start()
+        except (TimeoutError, KafkaConnectionError, OSError) as error:
+            if attempt + 1 == ATTEMPTS_MAX:
+                raise unavailable(options, error) from error
+            pause_s = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+            log.warning("%s; trying again in %.1f s", unavailable(options, error), pause_s)
+            await asyncio.sleep(pause_s)
+
+
+async def wait_for_broker(options: KafkaOptions) -> None:
+    """Return once the broker answers a metadata request."""
+
+    async def ask() -> None:
+        admin = AIOKafkaAdminClient(**client_kwargs(options))
+        try:
+            await admin.start()
+        finally:
+            await admin.close()
+
+    await connected(options, ask)
+
+
+async def topic_partitions(options: KafkaOptions) -> dict[str, int]:
+    """Return the number of partitions of every topic on the broker."""
+    async with _admin(options) as admin:
+        described = await admin.describe_topics()
+        return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def topic_settings(options: KafkaOptions, topic: str) -> dict[str, str]:
+    """Return a topic's settings, defaults included."""
+    async with _admin(options) as admin:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        responses = await admin.describe_configs([resource])
+        return {
+            entry[0]: entry[1]
+            for response in responses
+            for described in response.resources
+            for entry in described[4]
+        }
+
+
+@asynccontextmanager
+async def _admin(options: KafkaOptions) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**client_kwargs(options))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def reader(options: KafkaOptions) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer without a group, for offsets and bounded reads."""
+    consumer = _consumer(options)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+def _consumer(options: KafkaOptions) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **client_kwargs(options),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=POLL_MS,
+        max_poll_records=POLL_RECORDS_MAX,
+    )
+
+
+async def log_bounds(
+    options: KafkaOptions, topic: str, partitions: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """Return the first offset and the end of each partition's log."""
+    wanted = [TopicPartition(topic, partition) for partition in partitions]
+    async with reader(options) as consumer:
+        begins = await consumer.beginning_offsets(wanted)
+        ends = await consumer.end_offsets(wanted)
+    return {each.partition: (begins[each], ends[each]) for each in wanted}
+
+
+async def read_range(
+    options: KafkaOptions, topic: str, *, starts: Mapping[int, int], ends: Mapping[int, int]
+) -> AsyncIterator[Record]:
+    """Yield the records of each partition from its start to its end offset (exclusive).
+
+    Raises ``RecoverableError`` when no progress is made for ``READ_DEADLINE_S``.
+    """
+    left = {TopicPartition(topic, p): end for p, end in ends.items() if starts[p] < end}
+    if not left:
+        return
+    async with reader(options) as consumer:
+        consumer.assign(list(left))
+        for each in left:
+            consumer.seek(each, starts[each.partition])
+        while left:
+            batches = await _poll(consumer, topic)
+            for records in batches.values():
+                for record in records:
+                    if record.offset < ends[record.partition]:
+                        yield _record(record)
+            for each in [each for each in left if await consumer.position(each) >= left[each]]:
+                del left[each]
+
+
+async def _poll(consumer: AIOKafkaConsumer, topic: str) -> dict[TopicPartition, list[Any]]:
+    """Return what one poll brought; positions can pass compacted offsets without a record."""
+    try:
+        async with asyncio.timeout(READ_DEADLINE_S):
+            batches: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=POLL_MS)
+            return batches
+    except TimeoutError as error:
+        raise RecoverableError(f"no answer from {topic} within {READ_DEADLINE_S:.0f} s") from error
+
+
+def _record(record: Any) -> Record:
+    return Record(record.partition, record.offset, record.timestamp, record.key, record.value)
+
+
+class Follower:
+    """Follows a compacted topic from its beginning, all partitions, without a group.
+
+    The handler is called in the event loop, once per record in the order of each partition; a
+    value of None is a tombstone.
+    """
+
+    def __init__(self, options: KafkaOptions, topic: str, *, handler: Handler) -> None:
+        self._options = options
+        self._topic = options.topic(topic)
+        self._handler = handler
+        self._consumer = _consumer(options)
+        self._partitions: list[TopicPartition] = []
+        self._passed: dict[TopicPartition, int] = {}
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect (with back-off) and begin to read."""
+        await connected(self._options, self._consumer.start)
+        self._partitions = [
+            TopicPartition(self._topic, partition) for partition in range(self._options.partitions)
+        ]
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        self._task = asyncio.create_task(self._run(), name=f"follow {self._topic}")
+
+    async def stop(self) -> None:
+        """Stop reading and disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The reading task; it only ever ends by failing or by ``stop``."""
+        return self._task
+
+    async def caught_up(self) -> None:
+        """Return once everything that the topic held at this call has been handled."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        while any(self._passed.get(each, 0) < end for each, end in ends.items()):
+            self._moved.clear()
+            await self._wait_for_progress()
+
+    async def _wait_for_progress(self) -> None:
+        assert self._task is not None
+        moved = asyncio.create_task(self._moved.wait())
+        done, _ = await asyncio.wait(
+            {moved, self._task}, timeout=READ_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        moved.cancel()
+        if self._task in done:
+            self._task.result()
+        if not done:
+            raise RecoverableError(f"no progress on {self._topic} for {READ_DEADLINE_S:.0f} s")
+
+    async def _run(self) -> None:
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS)
+            for records in batches.values():
+                for record in records:
+                    self._handler(_record(record))
+            for each in self._partitions:
+                self._passed[each] = await self._consumer.position(each)
+            self._moved.set()
+
+
+class Publisher:
+    """Writes records that are acknowledged by all in-sync replicas before it returns."""
+
+    def __init__(self, options: KafkaOptions, *, client_id: str) -> None:
+        self._options = options
+        self._producer = AIOKafkaProducer(
+            **client_kwargs(options),
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            compression_type="gzip",
+            max_batch_size=RECORD_BATCH_BYTES_MAX,
+            max_request_size=RECORD_BATCH_BYTES_MAX,
+        )
+
+    async def start(self) -> None:
+        """Connect, with back-off."""
+        await connected(self._options, self._producer.start)
+
+    async def stop(self) -> None:
+        """Send what is buffered and disconnect."""
+        await self._producer.stop()
+
+    async def send_all(
+        self,
+        topic: str,
+        records: Sequence[tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]],
+    ) -> int:
+        """Write (partition, key, value, headers) in order; return the last one's offset."""
+        futures = [
+            await self._producer.send(
+                topic, value, key=key, partition=partition, headers=list(headers)
+            )
+            for partition, key, value, headers in records
+        ]
+        acknowledged = await self._all(asyncio.gather(*futures))
+        return int(acknowledged[-1].offset) if acknowledged else -1
+
+    async def send_atomically(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
+    ) -> int:
+        """Write all records as one Kafka record batch (whole or not at all); return its offset.
+
+        Raises ``BatchTooLargeError`` when they do not fit.
+        """
+        batch = self._producer.create_batch()
+        for key, value in records:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                raise BatchTooLargeError(f"{len(records)} records do not fit one batch of {topic}")
+        batch.close()
+        future = await self._producer.send_batch(batch, topic, partition=partition)
+        acknowledged = await self._all(future)
+        return int(acknowledged.offset)
+
+    async def _all(self, pending: Awaitable[Any]) -> Any:
+        try:
+            return await pending
+        except KafkaError as error:
+            raise WriteFailedError(f"a write to Kafka failed: {error!r}") from error
+
+
+class BatchTooLargeError(RecoverableError):
+    """The records do not fit one record batch: write fewer at a time."""
+
+
+class WriteFailedError(RecoverableError):
+    """The broker did not acknowledge a write; the process starts again from what it has."""

@@ -1,0 +1,59 @@
+"""Settings of the streams process, read once from the environment.
+
+``KAFKA_*`` and the topic and group prefixes are in ``schemas.connections``; what is here is
+``TOKENPOOLS_*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.connections import KafkaOptions, ReadText, integer, kafka_options
+from schemas.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one streams worker runs; defaults are in the fields."""
+
+    kafka: KafkaOptions
+    metrics_port: int = 0
+    """0: no metrics are served."""
+    metrics_host: str = "127.0.0.1"
+    marks_max: int = 200_000
+    """Dedupe marks per partition; beyond it the acceptance horizon shrinks."""
+    poll_pace_ms: int = 25
+    """Pause between two polls, so that a poll brings more than a record."""
+    poll_wait_ms: int = 50
+    """How long the broker may wait for ``poll_bytes_min``."""
+    poll_bytes_min: int = 65_536
+    commit_interval_ms: int = 1_000
+    session_timeout_ms: int = 10_000
+    heartbeat_ms: int = 2_000
+    queued_batches_max: int = 32
+    """Batches between fetch and fold, per topic."""
+
+
+def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
+    """Return the settings; raise ``SettingsError`` naming the variables that contradict."""
+    session_ms = integer(
+        environ, "TOKENPOOLS_SESSION_TIMEOUT_MS", default=10_000, low=3_000, high=600_000
+    )
+    heartbeat_ms = integer(environ, "TOKENPOOLS_HEARTBEAT_MS", default=2_000, low=200, high=200_000)
+    if heartbeat_ms * 3 > session_ms:
+        raise SettingsError(
+            f"TOKENPOOLS_HEARTBEAT_MS={heartbeat_ms} must be at most a third of "
+            f"TOKENPOOLS_SESSION_TIMEOUT_MS={session_ms}"
+        )
+    return Settings(
+        kafka=kafka_options(environ, read_text=read_text),
+        metrics_port=integer(environ, "TOKENPOOLS_METRICS_PORT", default=0, low=0, high=65_535),
+        metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
+        marks_max=integer(
+            environ, "TOKENPOOLS_MARKS_MAX", default=200_000, low=1_000, high=100_000_000
+        ),
+        poll_pace_ms=integer(environ, "TOKENPOOLS_POLL_PACE_MS", default=25, low=0, high=1_000),
+        session_timeout_ms=session_ms,
+        heartbeat_ms=heartbeat_ms,
+    )
