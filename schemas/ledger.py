@@ -146,7 +146,10 @@ class TickRecord(msgspec.Struct, frozen=True, kw_only=True):
     common: dict[str, Resources] = {}
     owed_tokens: int = 0
     state: tuple[AdmissionState, ...] = ()
+    """The parts published last."""
     held: Held = NOTHING_HELD
+    raise_after_us: int = 0
+    """The tick owner's clock: until then (one lease after a takeover) no share is raised."""
 
 
 def decode_entry(raw: bytes) -> LedgerEntry:

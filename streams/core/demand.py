@@ -1,0 +1,72 @@
+"""Demand: how much would each entitlement use if it could?
+
+Throughput: what it is served or what its open requests will produce, whichever is more, plus what
+was refused.  KV cache and slots: what it holds plus what was refused.  A refusal that came back
+at another admitter is withdrawn there and pending here until it lapses: the sum takes it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.reports import EntitlementReport
+from schemas.units import MS_PER_S, NOTHING, NOTHING_HELD, Held, Resources, ceil_div
+
+
+@dataclass(frozen=True)
+class Local:
+    """One entitlement at one admitter, as demand."""
+
+    held: Held = NOTHING_HELD
+    steady: Resources = NOTHING
+    """What is held: tokens/s that it will produce, KV cache, slots."""
+    pending: Resources = NOTHING
+    withdrawn: Resources = NOTHING
+    expected_duration_ms: int = 0
+
+
+NOWHERE = Local()
+
+
+def local_of(report: EntitlementReport) -> Local:
+    """Return one admitter's report on one entitlement as demand."""
+    held = report.held
+    return Local(
+        held=held,
+        steady=Resources(
+            rate_of(held.tokens, duration_ms=report.expected_duration_ms),
+            held.kv_bytes,
+            held.slots,
+        ),
+        pending=report.pending,
+        withdrawn=report.withdrawn,
+        expected_duration_ms=report.expected_duration_ms,
+    )
+
+
+def rate_of(tokens: int, *, duration_ms: int) -> int:
+    """Return tokens/s, rounded up; 0 while no duration has been seen."""
+    return ceil_div(tokens * MS_PER_S, duration_ms) if duration_ms > 0 else 0
+
+
+def pending_of(parts: Sequence[Local]) -> Resources:
+    """Return what was refused and has not come back elsewhere: at least nothing."""
+    pending = NOTHING
+    for part in parts:
+        pending = pending + part.pending - part.withdrawn
+    return pending.at_least(NOTHING)
+
+
+def demand_of(parts: Sequence[Local], *, served_tokens_per_s: int, orphaned: Held) -> Resources:
+    """Return the demand over all admitters; ``orphaned`` is held by dead ones until it expires."""
+    steady = Resources(0, orphaned.kv_bytes, orphaned.slots)
+    for part in parts:
+        steady += part.steady
+    return steady.at_least(Resources(served_tokens_per_s, 0, 0)) + pending_of(parts)
+
+
+def duration_of(parts: Sequence[Local]) -> int:
+    """Return the mean expected duration in ms over the admitters that have seen one."""
+    seen = [part.expected_duration_ms for part in parts if part.expected_duration_ms > 0]
+    return sum(seen) // len(seen) if seen else 0
