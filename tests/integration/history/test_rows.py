@@ -160,7 +160,9 @@ def test_an_ordered_window_is_counted_again_once_judgement_has_passed_it(
 ) -> None:
     records = [usage_record(offset, event(offset)) for offset in range(6)]
     writer = Writer(clickhouse)
-    writer.write(batch(usage=records, rollups=[rollup(1, events=2), rollup(4, events=0, order=True)]))
+    writer.write(
+        batch(usage=records, rollups=[rollup(1, events=2), rollup(4, events=0, order=True)])
+    )
 
     before = minute(clickhouse)
     writer.write(batch(verdicts=[refused(2), judged_mark(5)]))
