@@ -18,9 +18,9 @@ DEADLINE_S = 20.0
 OBEDIENT = """
 import signal, socket, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("to the log", flush=True)
 door = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 door.sendall(b"up\\n")
-print("to the log", flush=True)
 signal.pause()
 """
 STUBBORN = OBEDIENT.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
@@ -106,6 +106,7 @@ async def test_a_child_killed_outright_is_named_and_runs_again(tmp_path: Path) -
 
         os.kill(first, signal.SIGKILL)
         await door.arrival()
+        await events.wait_for(ProcessEvent.STARTED, times=2)
         second = pid_of(child)
         await supervisor.stop()
 
