@@ -45,7 +45,6 @@ def client_kwargs(options: KafkaOptions) -> dict[str, Any]:
     kwargs: dict[str, Any] = {
         "bootstrap_servers": options.bootstrap,
         "security_protocol": options.security_protocol,
-        "request_timeout_ms": REQUEST_MS_MAX,
     }
     if options.uses_tls:
         kwargs["ssl_context"] = ssl_context(options)
@@ -127,6 +126,7 @@ class Follower:
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
+                request_timeout_ms=REQUEST_MS_MAX,
                 **client_kwargs(self._options),
             )
             try:

@@ -7,6 +7,7 @@ admitter's, 404 unknown.  ``Retry-After`` is whole seconds rounded up, ``retry-a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,8 @@ from schemas.decisions import RefusalReason
 from schemas.reservations import ErrorBody, Misdirected, Refusal, RefusalBody
 from schemas.units import MS_PER_S, ceil_div
 
+START_RETRY_MS: Final = 1_000
+"""When to come back while the admitter is starting."""
 _STATUS = {RefusalReason.NO_STATE.value: 503, RefusalReason.IMPOSSIBLE.value: 400}
 _CODES = {
     400: "malformed",
@@ -73,6 +76,17 @@ def reply_to_call(answer: RenewAnswer | EndAnswer) -> Reply:
         case NotYet(retry_after_ms, message):
             reply = reply_to_problem(Problem(503, message))
             return Reply(reply.status, reply.body, _retry_headers(retry_after_ms))
+
+
+def reply_before_pools() -> Reply:
+    """Return the reply to every call before ``pools`` was read: nobody is known yet."""
+    refusal = Refusal(
+        message="this admitter has not read the topic pools yet",
+        code=RefusalReason.NO_STATE,
+        reason=RefusalReason.NO_STATE,
+        retry_after_ms=START_RETRY_MS,
+    )
+    return Reply(503, RefusalBody(error=refusal), _refusal_headers(refusal))
 
 
 def reply_to_problem(problem: Problem) -> Reply:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from admission.admitter import Admitter
 from admission.core.pool import PoolDesk
 from admission.core.reporting import reports_of
-from admission.kafka import BACKOFF_S_MAX, BACKOFF_S_MIN, client_kwargs, unreachable
+from admission.kafka import BACKOFF_S_MAX, BACKOFF_S_MIN, REQUEST_MS_MAX, client_kwargs, unreachable
 from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
 from schemas.topics import ADMITTER_REPORTS, DECISIONS
@@ -75,7 +75,9 @@ class Reporter:
     async def _connect(self) -> None:
         backoff_s = BACKOFF_S_MIN
         while self._producer is None:
-            producer = AIOKafkaProducer(acks="all", **client_kwargs(self._options))
+            producer = AIOKafkaProducer(
+                acks="all", request_timeout_ms=REQUEST_MS_MAX, **client_kwargs(self._options)
+            )
             try:
                 await producer.start()
                 self._producer = producer

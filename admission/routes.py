@@ -8,19 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
 from admission.admitter import Admitter
-from admission.bodies import Problem, renew_body, reserve_body, settle_body
+from admission.bodies import TEXT_CHARS_MAX, Problem, renew_body, reserve_body, settle_body
 from admission.identity import addressed, may_touch, visible
 from admission.metrics import CONTENT_TYPE
 from admission.overview import overview_of
-from admission.replies import Reply, reply_to_call, reply_to_problem, reply_to_reserve
-from schemas.reservations import ErrorBody
+from admission.replies import (
+    Reply,
+    reply_before_pools,
+    reply_to_call,
+    reply_to_problem,
+    reply_to_reserve,
+)
+from schemas.reservations import ErrorBody, ReserveBody
 from schemas.wire import encode
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +43,18 @@ class Routes:
 
     async def reserve(self, request: Request) -> Response:
         """``POST /v1/reservations``."""
-        raw = await self._body(request)
-        body = raw if isinstance(raw, Problem) else reserve_body(raw)
-        if not isinstance(body, Problem):
-            key = request.headers.get("idempotency-key", "")
-            body = replace(body, request_id=key[:256]) if key else body
-            body = addressed(body, _authorization(request), self.admitter)
-        if isinstance(body, Problem):
-            return _respond(reply_to_problem(body))
+        body = await self._asked(request)
+        if isinstance(body, Reply):
+            return _respond(body)
         gate = self.admitter.gate
         return _respond(reply_to_reserve(gate.reserve(body, now=self.admitter.clock())))
 
     async def renew(self, request: Request) -> Response:
         """``POST /v1/reservations/{id}/renewal``."""
-        found = await self._call(request)
-        body = found if isinstance(found, Problem) else renew_body(found)
-        if isinstance(body, Problem):
-            return _respond(reply_to_problem(body))
+        raw = await self._call(request)
+        body = raw if isinstance(raw, Reply) else _or_reply(renew_body(raw))
+        if isinstance(body, Reply):
+            return _respond(body)
         answer = self.admitter.gate.renew(
             request.path_params["id"], output_tokens=body.output_tokens, now=self.admitter.clock()
         )
@@ -58,10 +62,10 @@ class Routes:
 
     async def settle(self, request: Request) -> Response:
         """``POST /v1/reservations/{id}/settlement``."""
-        found = await self._call(request)
-        body = found if isinstance(found, Problem) else settle_body(found)
-        if isinstance(body, Problem):
-            return _respond(reply_to_problem(body))
+        raw = await self._call(request)
+        body = raw if isinstance(raw, Reply) else _or_reply(settle_body(raw))
+        if isinstance(body, Reply):
+            return _respond(body)
         answer = self.admitter.gate.settle(
             request.path_params["id"], body, now=self.admitter.clock()
         )
@@ -69,9 +73,9 @@ class Routes:
 
     async def release(self, request: Request) -> Response:
         """``DELETE /v1/reservations/{id}``."""
-        found = await self._call(request)
-        if isinstance(found, Problem):
-            return _respond(reply_to_problem(found))
+        raw = await self._call(request)
+        if isinstance(raw, Reply):
+            return _respond(raw)
         answer = self.admitter.gate.release(request.path_params["id"], now=self.admitter.clock())
         return _respond(reply_to_call(answer))
 
@@ -98,11 +102,25 @@ class Routes:
         """``GET /metrics``."""
         return Response(self.exposition(), media_type=CONTENT_TYPE)
 
-    async def _call(self, request: Request) -> bytes | Problem:
+    async def _asked(self, request: Request) -> ReserveBody | Reply:
+        """Return what is asked for, with the pool and the entitlement that it is for."""
+        raw = await self._body(request)
+        body = raw if isinstance(raw, Problem) else reserve_body(raw)
+        if isinstance(body, Problem):
+            return reply_to_problem(body)
+        if not self.admitter.pools_read:
+            return reply_before_pools()
+        key = request.headers.get("idempotency-key", "")
+        body = replace(body, request_id=key[:TEXT_CHARS_MAX]) if key else body
+        return _or_reply(addressed(body, _authorization(request), self.admitter))
+
+    async def _call(self, request: Request) -> bytes | Reply:
         """Return the body of a call about a reservation that the caller may touch."""
         raw = await self._body(request)
+        if not self.admitter.pools_read:
+            return reply_before_pools()
         problem = may_touch(request.path_params["id"], _authorization(request), self.admitter)
-        return problem or raw
+        return _or_reply(problem or raw)
 
     async def _body(self, request: Request) -> bytes | Problem:
         """Return the body, read no further than its bound."""
@@ -120,6 +138,10 @@ class Routes:
 
 def _authorization(request: Request) -> str:
     return request.headers.get("authorization", "")
+
+
+def _or_reply(value: Value | Problem) -> Value | Reply:
+    return reply_to_problem(value) if isinstance(value, Problem) else value
 
 
 def _respond(reply: Reply) -> Response:

@@ -1,0 +1,1 @@
+"""Integration: admitters as real processes, fed and read over a real broker."""
