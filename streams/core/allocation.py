@@ -109,9 +109,7 @@ def _column(
         dimension=dimension,
         capacity=amount,
         reserve=headroom_slots if dimension is Dimension.CONCURRENCY else 0,
-        wants=[
-            min(claim.demand.of(dimension), claim.ceiling.of(dimension)) for claim in claims
-        ],
+        wants=[min(claim.demand.of(dimension), claim.ceiling.of(dimension)) for claim in claims],
         floors=floors,
         unlendable=[
             max(0, floor - claim.lendable.of(dimension))

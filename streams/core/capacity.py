@@ -33,9 +33,7 @@ class LiveCapacity:
         return self.per_replica.times(self.ready)
 
 
-def winner(
-    records: Sequence[tuple[PoolCapacity, int]], *, now_us: int, pool: Pool
-) -> LiveCapacity:
+def winner(records: Sequence[tuple[PoolCapacity, int]], *, now_us: int, pool: Pool) -> LiveCapacity:
     """Return the capacity to believe; ``records`` are pairs of record and broker timestamp in ms.
 
     Of equal ranks the one stored last wins, then the greater writer's name.

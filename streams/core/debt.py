@@ -98,9 +98,7 @@ def next_burst(burst: Ppm, *, excess: Ppm, decay: Ppm) -> Ppm:
     return Ppm(min((decay * burst + (PPM - decay) * excess) // PPM, BURST_MAX))
 
 
-def weight_of(
-    *, slo_ms: int, reference_slo_ms: int, debt: Ppm, burst: Ppm, policy: Policy
-) -> Ppm:
+def weight_of(*, slo_ms: int, reference_slo_ms: int, debt: Ppm, burst: Ppm, policy: Policy) -> Ppm:
     """Return the weight inside a class (eq. 1 without the class factor), at least ``WEIGHT_MIN``.
 
     ``(1 + a_slo·slo/reference)^-1 · (1 + a_burst·burst)^-1 · clamp(1 + a_debt·debt)``, rounded

@@ -143,7 +143,8 @@ def _demoted(sight: Sight, key: Key) -> Resources:
         return NOTHING
     usable = in_force(sight.followed.get(key, ()), sight.live[key[1]].applied)
     beyond = (_stock(report.held) - usable).at_least(NOTHING)
-    return (_stock(report.held_above_share) - beyond).at_least(NOTHING)
+    above = (_stock(report.held_above_share) - beyond).at_least(NOTHING)
+    return above.at_most(_stock(report.held))
 
 
 def _stake(line: _Line, dimension: Dimension) -> Stake:

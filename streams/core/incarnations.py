@@ -134,9 +134,7 @@ def _buried(record: AdmitterRecord, *, now_us: int, patience_us: int) -> Admitte
 def _matters(record: AdmitterRecord, *, now_us: int, patience_us: int) -> bool:
     """Alive, or its holdings count, or it may not know yet that it is dead."""
     kept_us = patience_us if record.replaced_by else max(patience_us, SILENT_KEPT_US)
-    return (
-        record.alive or record.counts_until_us > now_us or now_us - record.received_us <= kept_us
-    )
+    return record.alive or record.counts_until_us > now_us or now_us - record.received_us <= kept_us
 
 
 def _bounded(
