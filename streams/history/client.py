@@ -19,8 +19,8 @@ from urllib3.exceptions import HTTPError
 from schemas.connections import ClickHouseOptions
 from schemas.errors import UnavailableError
 
-CONNECT_TIMEOUT_S: Final = 5
-QUERY_TIMEOUT_S: Final = 60
+CONNECT_S_MAX: Final = 5
+ANSWER_S_MAX: Final = 60
 RETRYABLE_CODES: Final = frozenset({
     159,  # TIMEOUT_EXCEEDED
     202,  # TOO_MANY_SIMULTANEOUS_QUERIES
@@ -36,10 +36,13 @@ RETRYABLE_CODES: Final = frozenset({
 })  # fmt: skip
 
 
-def connect(options: ClickHouseOptions, *, database: str | None = None) -> Client:
+def connect(
+    options: ClickHouseOptions, *, database: str | None = None, answer_s_max: int = ANSWER_S_MAX
+) -> Client:
     """Return a connected client; raise ``UnavailableError`` when nobody answers.
 
-    ``database`` replaces the one of the options (``""``: none, before it was created).
+    ``database`` replaces the one of the options (``""``: none, before it was created);
+    ``answer_s_max`` bounds the wait for each piece of an answer.
     """
     with reaching(options):
         return clickhouse_connect.get_client(
@@ -51,8 +54,8 @@ def connect(options: ClickHouseOptions, *, database: str | None = None) -> Clien
             interface="https" if options.secure else "http",
             verify=options.verify,
             ca_cert=options.ca_file or None,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            send_receive_timeout=QUERY_TIMEOUT_S,
+            connect_timeout=min(CONNECT_S_MAX, answer_s_max),
+            send_receive_timeout=answer_s_max,
             query_retries=0,
             autogenerate_session_id=False,
         )

@@ -16,6 +16,9 @@ from schemas.connections import ClickHouseOptions
 from schemas.units import Resources
 from streams.history.client import connect, reaching
 
+ANSWER_S_MAX: Final = 3
+"""A slower answer is as good as none: the autoscaler has the topic ``ticks``."""
+
 _ELEMENT: Final = (
     "arraySort(groupArray({column}))"
     "[least(intDiv(count() * {{quantile_ppm:UInt64}}, 1000000), count() - 1) + 1]"
@@ -56,7 +59,7 @@ class DemandReader:
 
     def read(self, pool: str, *, start_us: int, end_us: int, quantile_ppm: int) -> Demand:
         """Return the demand of a pool; blocks; ``UnavailableError`` when nobody answers."""
-        client, self._client = self._client or connect(self._options), None
+        client, self._client = self._client or self._connect(), None
         parameters = {
             "pool": pool,
             "start_us": start_us,
@@ -71,6 +74,9 @@ class DemandReader:
             ticks_seen=max((row[4] for row in rows), default=0),
             newest_us=max((row[5] for row in rows), default=0),
         )
+
+    def _connect(self) -> Client:
+        return connect(self._options, answer_s_max=ANSWER_S_MAX)
 
     def close(self) -> None:
         """Close the connection."""
