@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from starlette.applications import Starlette
 
 from deploy.local.clickhouse.configuration import Limits
-from deploy.local.clickhouse.engine import Engine
 from deploy.local.clickhouse.request import Credentials
-from deploy.local.clickhouse.server import create_app
 
 DRAIN_S_MAX: Final = 20  # running statements get this long after SIGTERM
 CONNECTIONS_WAITING_MAX: Final = 128
@@ -71,8 +70,7 @@ def serve(options: Options) -> None:
     lock = _lock(options.data_dir)
     try:
         listener = _listener(options.host, options.port)
-        engine = Engine(options.data_dir, options.limits)
-        app = create_app(engine, Credentials(options.user, options.password))
+        version, app = _application(options)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -82,7 +80,7 @@ def serve(options: Options) -> None:
         )
         _end_well_on_signals()
         host, port = listener.getsockname()[:2]
-        _log.info("ClickHouse %s listens on http://%s:%d", engine.version, host, port)
+        _log.info("ClickHouse %s listens on http://%s:%d", version, host, port)
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         os.close(lock)
@@ -139,6 +137,16 @@ def _lock(data_dir: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def _application(options: Options) -> tuple[str, Starlette]:
+    """Start the engine in UTC, whatever the machine's zone; return its version and the server."""
+    os.environ["TZ"] = "UTC"
+    from deploy.local.clickhouse.engine import Engine  # noqa: PLC0415 - reads TZ when it is loaded
+    from deploy.local.clickhouse.server import create_app  # noqa: PLC0415 - imports the engine
+
+    engine = Engine(options.data_dir, options.limits)
+    return engine.version, create_app(engine, Credentials(options.user, options.password))
 
 
 def _end_well_on_signals() -> None:

@@ -31,7 +31,6 @@ class Limits:
 
 
 _SERVER: Final = """<clickhouse>
-  <timezone>UTC</timezone>
   <max_server_memory_usage>{server_bytes}</max_server_memory_usage>
   <max_thread_pool_size>256</max_thread_pool_size>
   <max_thread_pool_free_size>8</max_thread_pool_free_size>

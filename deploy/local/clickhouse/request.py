@@ -180,8 +180,8 @@ def _session(fields: Mapping[str, str]) -> SessionRef | None:
 
 
 def _accepted(fields: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """Return the encodings that the answer may have: as in the server only when it is asked."""
-    if not _flag(fields, "enable_http_compression"):
+    """Return the encodings that the answer may have; the setting is on where it is not given."""
+    if "enable_http_compression" in fields and not _flag(fields, "enable_http_compression"):
         return ""
     return headers.get("accept-encoding", "")
 

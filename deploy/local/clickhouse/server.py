@@ -254,7 +254,7 @@ def create_app(engine: Engine, credentials: Credentials) -> Starlette:
         engine.close()
 
     routes = [
-        Route("/", endpoint),
+        Route("/", endpoint, methods=["GET", "POST"]),
         Route("/ping", _ok, methods=["GET"]),
         Route("/replicas_status", _ok, methods=["GET"]),
     ]
@@ -270,7 +270,7 @@ def _answer_format(statement: Statement, asked: QueryRequest) -> str | None:
 
 
 def _check_method(http: Request, statement: Statement) -> None:
-    if http.method == "POST" or (http.method in ("GET", "HEAD") and statement.reads_only):
+    if http.method == "POST" or statement.reads_only:
         return
     raise errors.refusal(
         errors.READONLY,

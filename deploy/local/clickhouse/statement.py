@@ -154,6 +154,8 @@ def _whole(head: bytes, tokens: Sequence[_Token]) -> Statement:
     _refuse_client_files(top)
     end = tokens[-1].end
     verb = tokens[0].upper
+    if verb == b"INSERT":
+        _refuse_input(tokens)
     if verb in _ROWS and not _has(top, b"INSERT"):
         return _rows(head, top, end)
     at = _format_at(top)
@@ -190,6 +192,16 @@ def _refuse_client_files(top: Sequence[_Token]) -> None:
             raise errors.refusal(errors.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed.")
         if before.upper == b"FROM" and token.upper == b"INFILE":
             raise _infile()
+
+
+def _refuse_input(tokens: Sequence[_Token]) -> None:
+    """Refuse an INSERT … SELECT over its own data, which the engine would drop without a word."""
+    for name, opening in itertools.pairwise(tokens):
+        if name.upper == b"INPUT" and opening.upper == b"(":
+            raise errors.refusal(
+                errors.NOT_IMPLEMENTED,
+                "INSERT … SELECT FROM input() is not supported by this server.",
+            )
 
 
 def _has(tokens: Sequence[_Token], word: bytes) -> bool:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -113,6 +114,18 @@ def test_files_and_other_hosts_are_out_of_reach(local_clickhouse_dsn: str, state
 
     assert reply.status >= 400, reply.text
     assert "root:" not in reply.text
+
+
+def test_the_servers_zone_is_utc_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    process = process_in(tmp_path)
+    running = started(process)
+    said = Http(process.dsn()).post("SELECT timezone(), toDateTime(0)").text
+    stopped(running)
+
+    assert said == "UTC\t1970-01-01 00:00:00\n"
 
 
 def test_data_outlives_an_orderly_stop(tmp_path: Path) -> None:
@@ -243,3 +256,15 @@ def test_descriptors_are_given_back(server: ClickHouseProcess) -> None:
         client.post("SELECT nothing")
 
     assert holder.num_fds() <= before + 5
+
+
+def test_more_statements_than_may_wait_are_told_to_come_again(server: ClickHouseProcess) -> None:
+    client = Http(server.dsn())
+    with ThreadPoolExecutor(100) as pool:
+        replies = list(pool.map(lambda _: client.post("SELECT sleep(0.5)"), range(100)))
+    refused = [reply for reply in replies if reply.status != 200]
+
+    assert {(reply.status, reply.headers["x-clickhouse-exception-code"]) for reply in refused} == {
+        (503, "202")
+    }
+    assert len(refused) < 40

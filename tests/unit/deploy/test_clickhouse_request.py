@@ -45,11 +45,11 @@ def test_headers_stand_in_for_parameters() -> None:
     assert (asked.database, asked.default_format) == ("metering", "CSV")
 
 
-def test_an_answer_is_compressed_only_when_both_ask_for_it() -> None:
+def test_an_answer_is_compressed_unless_the_setting_is_off() -> None:
     accepting = {"accept-encoding": "lz4"}
 
-    assert parse({"enable_http_compression": "1"}, accepting).accept_encoding == "lz4"
-    assert parse({}, accepting).accept_encoding == ""
+    assert parse({}, accepting).accept_encoding == "lz4"
+    assert parse({"enable_http_compression": "0"}, accepting).accept_encoding == ""
 
 
 def test_form_fields_join_the_url() -> None:

@@ -127,6 +127,9 @@ def test_everything_else_is_run_whole(
         pytest.param(b"SELECT 1; SELECT 2", 62, id="two statements"),
         pytest.param(b"INSERT INTO t SELECT 1; DROP TABLE t", 62, id="two, the first an insert"),
         pytest.param(b"SELECT 1 INTO OUTFILE '/tmp/x'", 358, id="a file of the client"),
+        pytest.param(
+            b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1\n", 48, id="input()"
+        ),
         pytest.param(b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV", 78, id="from a file"),
     ],
 )
