@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from schemas.errors import SpecError
+from schemas.instants import micros_of
 from schemas.specs import (
     Amounts,
     EntitlementSpec,
@@ -283,6 +284,7 @@ def _check_entitlement(spec: EntitlementSpec, *, path: str, pool: str) -> None:
     for key in spec.keys:
         if not KEY_PATTERN.fullmatch(key):
             raise SpecError(f"{path}.keys", "each must be sha256:<64 hexadecimal digits>")
+    _check_instant(f"{path}.expiresAt", spec.expires_at)
     _check_labels(f"{path}.labels", spec.labels)
 
 
@@ -338,6 +340,13 @@ def _check_name(path: str, name: str) -> None:
 def _check_range(path: str, value: int, *, low: int, high: int) -> None:
     if not low <= value <= high:
         raise SpecError(path, f"{value} must be between {low} and {high}")
+
+
+def _check_instant(path: str, text: str | None) -> None:
+    try:
+        _ = None if text is None else micros_of(text)
+    except ValueError as error:
+        raise SpecError(path, f"{text!r} must be RFC 3339 with a time zone") from error
 
 
 def _check_labels(path: str, labels: Mapping[str, str]) -> None:

@@ -93,6 +93,9 @@ def test_floors_above_what_the_pool_can_ever_have_are_refused_with_the_numbers()
             "burst",
             id="a burst below the baseline",
         ),
+        pytest.param(
+            GUARANTEED | {"expiresAt": "2026-12-31T23:59:59"}, "expiresAt", id="no time zone"
+        ),
     ],
 )
 def test_a_bad_entitlement_names_its_field(entitlement: dict[str, Any], field: str) -> None:
