@@ -46,7 +46,7 @@ def options(*tables: Mapping[str, tuple[str, str]]) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for table in reversed(tables):
-            for flag, (variable, text) in reversed(table.items()):
+            for flag, (variable, text) in reversed(list(table.items())):
                 option = click.option(flag, metavar="TEXT", help=f"{text} Environment: {variable}.")
                 command = option(command)
         return command

@@ -207,6 +207,9 @@ class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, tag="epoch", tag_fi
 PoolsMessage = PoolRecord | EpochRecord
 EPOCH_KEY = b"$epoch"
 
+FIRST_EPOCH = 1
+"""The log epoch until ``tokenpools new-epoch`` begins another one."""
+
 
 def decode_pools(raw: bytes) -> PoolsMessage:
     """Return the message on ``pools`` that ``raw`` holds."""

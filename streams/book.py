@@ -14,7 +14,7 @@ from schemas.capacity import PoolCapacity
 from schemas.connections import KafkaOptions
 from schemas.errors import MalformedEventError, SpecError
 from schemas.pools import Pool, compile_pool
-from schemas.specs import EPOCH_KEY, EpochRecord, decode_pools
+from schemas.specs import EPOCH_KEY, FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOL_CAPACITY, POOLS
 from schemas.wire import decode
 from streams.kafka import Follower, Record
@@ -28,7 +28,7 @@ class PoolBook:
     def __init__(self, options: KafkaOptions) -> None:
         self._pools: dict[str, Pool] = {}
         self._capacity: dict[str, dict[bytes, tuple[PoolCapacity, int]]] = {}
-        self._epoch = 0
+        self._epoch = FIRST_EPOCH
         self._specs = Follower(options, POOLS, handler=self.on_pools)
         self._reported = Follower(options, POOL_CAPACITY, handler=self.on_capacity)
 

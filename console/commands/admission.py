@@ -6,16 +6,19 @@ import sys
 from typing import Any, Final
 
 import click
+
 from admission.serve import run
 from admission.settings import Settings
-
 from console.environment import KAFKA_VARIABLES, environment, options, read_text
 
 ADMISSION_VARIABLES: Final = {
-    "--host": ("TOKENPOOLS_HOST", "Address to bind [127.0.0.1]."),
-    "--port": ("TOKENPOOLS_PORT", "Port to bind [8080]."),
-    "--url": ("TOKENPOOLS_URL", "URL that gateways reach this admitter at."),
-    "--name": ("TOKENPOOLS_NAME", "Name of this admitter; each start adds an incarnation."),
+    "--host": ("TOKENPOOLS_ADMISSION_HOST", "Address to bind [127.0.0.1]."),
+    "--port": ("TOKENPOOLS_ADMISSION_PORT", "Port to bind [8080]."),
+    "--url": ("TOKENPOOLS_ADMISSION_URL", "URL that gateways reach this admitter at."),
+    "--name": (
+        "TOKENPOOLS_ADMISSION_NAME",
+        "Name of this admitter; each start adds an incarnation.",
+    ),
 }
 
 

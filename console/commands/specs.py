@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from admission.auth import digest_of_key, new_api_key
 from rich.console import Console
 from rich.table import Table
-from streams.kafka import client_kwargs
-from streams.log_epoch import current_epoch
 
+from admission.auth import digest_of, new_key
 from console.environment import KAFKA_VARIABLES, kafka_from, options
 from console.poolsfile import read_pools
 from console.publish import publish_capacity, publish_epoch, publish_pools
@@ -21,6 +19,8 @@ from schemas.capacity import PoolCapacity, WriterRank
 from schemas.errors import SettingsError
 from schemas.pools import Pool, compile_pool, floors
 from schemas.specs import EpochRecord
+from streams.book import PoolBook
+from streams.kafka import client_kwargs
 
 
 @click.command()
@@ -103,7 +103,10 @@ def new_epoch(reason: str, **given: Any) -> None:
     client = client_kwargs(kafka)
 
     async def begin() -> int:
-        epoch = await current_epoch(kafka) + 1
+        book = PoolBook(kafka)
+        await book.start()
+        epoch = book.epoch + 1
+        await book.stop()
         now_us = time.time_ns() // 1_000
         record = EpochRecord(epoch=epoch, created_us=now_us, reason=reason)
         await publish_epoch(record, kafka, client=client)
@@ -120,9 +123,9 @@ def keys() -> None:
 @keys.command()
 def new() -> None:
     """Print a new API key and the digest for an entitlement's `keys`."""
-    key, digest = new_api_key()
+    key = new_key()
     click.echo(f"key (give it to the gateway, it is shown once): {key}")
-    click.echo(f"digest (put it under `keys:` of the entitlement):  {digest}")
+    click.echo(f"digest (put it under `keys:` of the entitlement):  {digest_of(key)}")
 
 
 @keys.command("digest")
@@ -132,4 +135,4 @@ def digest_command(key_file: Any) -> None:
     key = key_file.read().strip()
     if not key:
         raise SettingsError("the key is empty")
-    click.echo(digest_of_key(key))
+    click.echo(digest_of(key))

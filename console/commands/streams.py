@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 import click
-from streams.settings import Settings
-from streams.worker import run
 
 from console.environment import KAFKA_VARIABLES, METRICS_VARIABLES, environment, options, read_text
+from streams.settings import from_env
+from streams.worker import run
 
 
 @click.command()
@@ -17,4 +17,4 @@ from console.environment import KAFKA_VARIABLES, METRICS_VARIABLES, environment,
 def streams(**given: Any) -> None:
     """Run one streams worker: usage to ledger, reports to demand, ticks to admission state."""
     environ = environment(given, KAFKA_VARIABLES, METRICS_VARIABLES)
-    sys.exit(run(Settings.from_env(environ, read_text=read_text)))
+    sys.exit(run(from_env(environ, read_text=read_text)))

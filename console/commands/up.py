@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -79,7 +80,7 @@ def up(
     run_until_signal(_keep_running(plan, records))
 
 
-async def _keep_running(plan: LoopPlan, records: list[PoolRecord]) -> None:
+async def _keep_running(plan: LoopPlan, records: Sequence[PoolRecord]) -> None:
     console = Console(highlight=False)
     async with running_loop(plan, records, say=console.print) as loop:
         addresses = loop.addresses

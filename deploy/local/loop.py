@@ -183,10 +183,10 @@ class Loop:
         await self._supervisor.start(self._ours("autoscaler", None, {}))
         for index, url in enumerate(urls):
             settings = {
-                "TOKENPOOLS_HOST": LOOPBACK,
-                "TOKENPOOLS_PORT": url.rpartition(":")[2],
-                "TOKENPOOLS_URL": url,
-                "TOKENPOOLS_NAME": f"admitter-{index + 1}",
+                "TOKENPOOLS_ADMISSION_HOST": LOOPBACK,
+                "TOKENPOOLS_ADMISSION_PORT": url.rpartition(":")[2],
+                "TOKENPOOLS_ADMISSION_URL": url,
+                "TOKENPOOLS_ADMISSION_NAME": f"admitter-{index + 1}",
                 "TOKENPOOLS_RESERVATION_KEY_FILE": str(reservation_key_file(self._plan.state_dir)),
             }
             await self._supervisor.start(self._ours("admission", index, settings))

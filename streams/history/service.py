@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.errors import TokenpoolsError, UnavailableError
-from schemas.specs import EpochRecord, decode_pools
+from schemas.specs import FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOLS, USAGE
 from streams.history import metrics
 from streams.history.batch import TOPICS_READ, Batch
@@ -35,8 +35,6 @@ T = TypeVar("T")
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 GROUP: Final = "tokenpools-history"
-FIRST_EPOCH: Final = 1
-"""The log's epoch until ``tokenpools new-epoch`` begins another one."""
 
 
 class LogReplacedError(TokenpoolsError):
@@ -159,7 +157,7 @@ async def _session(settings: Settings, epochs: Epochs, stop: asyncio.Event) -> N
     reading = Reading(settings, feed, sink, epoch=epoch)
     try:
         while not stop.is_set() and epochs.current == epoch:
-            await reading.step()
+            await reading.step(poll_ms=min(settings.flush_ms, POLL_MS_MAX))
         if epochs.current == epoch:
             await _drain(settings, reading)
     finally:
@@ -185,9 +183,14 @@ class Reading:
         self._epoch = epoch
         self._renew()
 
-    async def step(self) -> None:
+    @property
+    def rows_waiting(self) -> int:
+        """Rows that were read and not handed over yet."""
+        return self._batch.rows_count
+
+    async def step(self, *, poll_ms: int) -> None:
         """Poll once, and hand the batch over when it is full or old enough."""
-        polled = await self._feed.poll(timeout_ms=self._settings.flush_ms)
+        polled = await self._feed.poll(timeout_ms=poll_ms)
         if self._generation != self._feed.generation:
             self._renew()
         for (topic, partition), records in polled.items():

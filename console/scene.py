@@ -1,0 +1,207 @@
+"""A scene: the loop is started, traffic goes through it, and what came of it is read back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from console.live.display import Display
+from console.live.view import LoopView
+from console.live.watch import Watcher
+from console.loop_session import clickhouse_of, kafka_of, running_loop
+from console.poolsfile import PoolsFile
+from console.reconcile import Reconciliation, ledger_tokens, reconcile
+from console.replay.record import read_totals
+from console.replay.replayer import ReplayResult, replay
+from console.replay.stats import ReplayStats
+from console.summary import Outcome, latency_by_class, print_comparison, print_summary
+from console.traffic import Traffic, TrafficOptions, plan_of, traffic_of
+from deploy.local.loop import LoopPlan
+from schemas.connections import ClickHouseOptions, KafkaOptions
+from schemas.errors import UnavailableError
+from schemas.pools import Pool, compile_pool
+from schemas.prices import PriceBook
+from schemas.units import PPM, US_PER_S
+from simulation.mapping import sentence
+from streams.core.chargeback import Statement
+from streams.history.billing import chargeback
+from streams.kafka import client_kwargs
+
+SCENES: Final = Path(__file__).with_name("scenes")
+BAR_CELLS: Final = 40
+RUN_ID_BYTES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What ``run`` plays."""
+
+    plan: LoopPlan
+    pools: PoolsFile
+    prices: PriceBook
+    traffic: TrafficOptions
+    compare: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A running loop and how to reach it."""
+
+    kafka: KafkaOptions
+    clickhouse: ClickHouseOptions
+    urls: Sequence[str]
+    view: LoopView
+
+
+async def play(scene: Scene, *, console: Console) -> bool:
+    """Play the scene and print its summary; return whether the three counts agree."""
+    pools = [compile_pool(record) for record in scene.pools.records]
+    traffic = traffic_of(
+        scene.traffic, default_workload=scene.pools.replay.workload, say=console.print
+    )
+    console.print(traffic.about)
+    console.print(sentence(scene.pools.replay.mapping.tenants))
+    async with running_loop(scene.plan, scene.pools.records, say=console.print) as loop:
+        addresses = loop.addresses
+        stage = Stage(
+            kafka=kafka_of(addresses, os.environ),
+            clickhouse=clickhouse_of(addresses, os.environ),
+            urls=addresses.admitters,
+            view=LoopView(since_us=time.time_ns() // 1_000),
+        )
+        outcome = await _perform(scene, stage, pools, traffic, console=console)
+        print_summary(console, outcome, pools)
+        if scene.compare:
+            await _compare(scene, pools, traffic, outcome.result, console=console)
+    return outcome.reconciliation.agrees
+
+
+async def _perform(
+    scene: Scene, stage: Stage, pools: Sequence[Pool], traffic: Traffic, *, console: Console
+) -> Outcome:
+    baseline = await ledger_tokens(stage.kafka)
+    run_id = new_run_id()
+    plan = plan_of(
+        traffic,
+        scene.pools.replay,
+        pools,
+        run_id=run_id,
+        record_path=scene.plan.state_dir / "runs" / f"{run_id}.jsonl",
+    )
+    stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
+    async with watched(stage):
+        async with Display(stage.view, console=console, head=lambda: progress(stats, traffic)):
+            result = await replay(
+                plan, kafka=stage.kafka, urls=stage.urls, stats=stats, stop=asyncio.Event()
+            )
+        console.print("reading back what was emitted, from the record, the ledger and ClickHouse")
+        reconciliation = await read_back(plan.record_path, baseline, result, stage)
+        statement = await _statement(scene.prices, result, stage)
+    return Outcome(
+        result=result, reconciliation=reconciliation, statement=statement, view=stage.view
+    )
+
+
+@asynccontextmanager
+async def watched(stage: Stage) -> AsyncIterator[None]:
+    """Feed the stage's view from Kafka meanwhile."""
+    stop = asyncio.Event()
+    watcher = Watcher(stage.view, stage.kafka, client=client_kwargs(stage.kafka))
+    task = asyncio.create_task(watcher.run(stop), name="watcher")
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def read_back(
+    record: Path, baseline: dict[tuple[str, str], int], result: ReplayResult, stage: Stage
+) -> Reconciliation:
+    """Return the three counts of a run, once they agree or time is up."""
+    emitted = await asyncio.to_thread(read_totals, [record])
+    return await reconcile(
+        {key: counts.total for key, counts in emitted.by_entitlement.items()},
+        baseline=baseline,
+        source=result.source,
+        kafka=stage.kafka,
+        clickhouse=stage.clickhouse,
+    )
+
+
+async def _statement(prices: PriceBook, result: ReplayResult, stage: Stage) -> Statement | None:
+    try:
+        return await asyncio.to_thread(
+            chargeback,
+            stage.clickhouse,
+            prices,
+            start_us=result.started_us,
+            end_us=time.time_ns() // 1_000,
+        )
+    except UnavailableError:
+        return None
+
+
+async def _compare(
+    scene: Scene,
+    pools: Sequence[Pool],
+    traffic: Traffic,
+    first: ReplayResult,
+    *,
+    console: Console,
+) -> None:
+    """Repeat the traffic straight to the engine, with the replicas that the first run had."""
+    run_id = new_run_id()
+    plan = plan_of(
+        traffic,
+        scene.pools.replay,
+        pools,
+        run_id=run_id,
+        record_path=scene.plan.state_dir / "runs" / f"{run_id}.jsonl",
+        admission=False,
+        replica_schedule=first.replica_changes,
+    )
+    console.rule("the same traffic without admission control, on the same replicas")
+    stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
+    async with Display(LoopView(), console=console, head=lambda: progress(stats, traffic)):
+        second = await replay(plan, kafka=None, urls=(), stats=stats, stop=asyncio.Event())
+    print_comparison(
+        console,
+        latency_by_class(first, pools),
+        latency_by_class(second, pools),
+        title=traffic.about,
+    )
+
+
+def progress(stats: ReplayStats, traffic: Traffic) -> Sequence[RenderableType]:
+    """Return the replay's progress for the head of the screen."""
+    snapshot = stats.snapshot()
+    waiting = sum(pool.waiting for pool in snapshot.pools)
+    running = sum(pool.running for pool in snapshot.pools)
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        ProgressBar(total=max(traffic.rows, 1), completed=snapshot.sent, width=BAR_CELLS),
+        f"{snapshot.sent}/{traffic.rows} requests",
+        f"{snapshot.offset_us // US_PER_S} of {traffic.span_us // US_PER_S} s "
+        f"at speed {traffic.speed_ppm / PPM:g}",
+        f"engines: {running} running, {waiting} waiting",
+        f"{snapshot.tokens_emitted:,} tokens emitted",
+    )
+    return [line]
+
+
+def new_run_id() -> str:
+    """Return the id of a run: when it began, and a random part."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return f"{stamp}-{secrets.token_hex(RUN_ID_BYTES)}"
