@@ -46,8 +46,8 @@ class ActiveReservation:
         self.evict_in_ms = 0
         self.adopted = 0
         """How often another admitter took the reservation over."""
-        self.lost = False
-        """The reservation ran out or was forgotten; usage is charged all the same."""
+        self.lost = asyncio.Event()
+        """Set when the reservation ran out or was forgotten; usage is charged all the same."""
         self.settlement: SettlementResult | Gone | None = None
         """None: it is not settled, or the settlement reached nobody."""
         self._api = api
@@ -114,7 +114,7 @@ class ActiveReservation:
                 continue
             wait_ms = self._limits.renew_retry_ms
             if isinstance(answer, Gone) or self._now_us() >= self._expires_us:
-                self.lost = True
+                self.lost.set()
                 return
 
     async def _renew(self) -> Renewal | Gone | None:
