@@ -8,7 +8,7 @@ batches.  Accepted, duplicate, late, dead and forwarded events add up to the eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,6 +71,7 @@ class _Work:
 
     bench: Bench
     states: States
+    known: Mapping[str, Known]
     totals: dict[EntitlementKey, TotalsEntry] = field(default_factory=dict)
     minutes: dict[MinuteKey, MinuteEntry] = field(default_factory=dict)
     fresh: dict[str, Known] = field(default_factory=dict)
@@ -102,7 +103,7 @@ def fold(
         floor_above(states.marks.blocks[:dropped]),
     )
     bench = Bench(specs, place.epoch, place.partition, place.partitions, floor_us, bound)
-    work = _Work(bench=bench, states=states)
+    work = _Work(bench=bench, states=states, known=states.marks.without(dropped))
     for record in records:
         _read(work, record)
     if work.last is None:
@@ -140,7 +141,7 @@ def _read(work: _Work, record: Record) -> None:
             record,
             index=index,
             bench=work.bench,
-            known=work.states.marks.known,
+            known=work.known,
             fresh=work.fresh,
         )
         work.counts[ruling.kind] = work.counts.get(ruling.kind, 0) + 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +54,25 @@ class Block:
     identities: tuple[str, ...]
 
 
+class _Without(Mapping[str, Known]):
+    """A view of the known ids without those that a fold is about to forget."""
+
+    def __init__(self, known: Mapping[str, Known], gone: frozenset[str]) -> None:
+        self._known = known
+        self._gone = gone
+
+    def __getitem__(self, identity: str) -> Known:
+        if identity in self._gone:
+            raise KeyError(identity)
+        return self._known[identity]
+
+    def __iter__(self) -> Iterator[str]:
+        return (identity for identity in self._known if identity not in self._gone)
+
+    def __len__(self) -> int:
+        return len(self._known) - len(self._gone)
+
+
 @dataclass
 class Marks:
     """The marks of one partition, oldest block first."""
@@ -74,6 +93,13 @@ class Marks:
         self.blocks.append(
             Block(first_offset_of(entry), entry.stored_us, entry.event_us_max, identities)
         )
+
+    def without(self, count: int) -> Mapping[str, Known]:
+        """Return the known ids as if the ``count`` oldest blocks were gone."""
+        if not count:
+            return self.known
+        blocks = self.blocks[:count]
+        return _Without(self.known, frozenset(i for block in blocks for i in block.identities))
 
     def drop(self, count: int) -> None:
         """Forget the ``count`` oldest blocks."""

@@ -1,0 +1,132 @@
+"""Laws of the fold: replay, batch boundaries, duplicates and counts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.units import US_PER_S
+from schemas.usage import UsageEvent
+from schemas.wire import encode
+from streams.core.judge import Record
+from streams.core.ledger import fold
+from streams.core.outcome import Outcome, States, apply
+from tests.unit.streams.builders import NOW_US, PLACE, SPECS, record, total, usage
+
+Content = UsageEvent | list[UsageEvent] | bytes | None
+
+events = st.builds(
+    usage,
+    st.integers(0, 12),
+    output=st.integers(0, 3),
+    entitlement=st.sampled_from(["e0", "e1", "nobody"]),
+    pool=st.sampled_from(["alpha", "alpha", "beta", "gamma"]),
+    event_us=st.integers(-100_000, 400).map(lambda seconds: NOW_US + seconds * US_PER_S),
+    final=st.booleans(),
+)
+contents = st.one_of(
+    events, events, st.lists(events, min_size=1, max_size=4), st.sampled_from([None, b"", b"{}"])
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    """A partition's log: rising offsets with gaps, broker times that do not go back."""
+    offset, stored_us = 0, NOW_US
+    log = []
+    for content in draw(st.lists(contents, max_size=30)):
+        offset += draw(st.integers(1, 3))
+        stored_us += draw(st.integers(0, 90)) * US_PER_S
+        log.append(record(content, offset, stored_us=stored_us))
+    return log
+
+
+def _fold_in(states: States, batch: list[Record]) -> Outcome:
+    outcome = fold(states, batch, specs=SPECS, place=PLACE)
+    apply(states, outcome)
+    return outcome
+
+
+def _bytes(states: States) -> dict[str, bytes]:
+    """The ledger as it is written, but for the marks, whose blocks follow the batches."""
+    written = {f"t {key}": encode(entry) for key, entry in states.totals.items()}
+    written |= {f"m {key}": encode(entry) for key, entry in states.minutes.items()}
+    if states.partition is not None:
+        written["p"] = encode(states.partition)
+    return written
+
+
+def _split(log: list[Record], cuts: list[int]) -> list[list[Record]]:
+    bounds = sorted({0, len(log), *(cut % (len(log) + 1) for cut in cuts)})
+    return [log[start:end] for start, end in pairwise(bounds)]
+
+
+@given(log=logs())
+def test_folding_twice_equals_folding_once(log: list[Record]) -> None:
+    states = States()
+    _fold_in(states, log)
+    once = _bytes(states)
+
+    again = _fold_in(states, log)
+
+    assert again.partition is None
+    assert _bytes(states) == once
+
+
+@given(log=logs(), cuts=st.lists(st.integers(0, 100), max_size=6))
+def test_any_batch_boundaries_give_the_same_ledger_bytes(
+    log: list[Record], cuts: list[int]
+) -> None:
+    whole, parts = States(), States()
+    outcome = _fold_in(whole, log)
+    outcomes = [_fold_in(parts, part) for part in _split(log, cuts)]
+
+    assert _bytes(parts) == _bytes(whole)
+    assert parts.marks.known == whole.marks.known
+    assert [verdict for each in outcomes for verdict in each.verdicts] == list(outcome.verdicts)
+
+
+@given(log=logs(), cuts=st.lists(st.integers(0, 100), max_size=6), back=st.integers(0, 30))
+def test_reading_again_from_an_earlier_offset_changes_nothing(
+    log: list[Record], cuts: list[int], back: int
+) -> None:
+    plain, crashed = States(), States()
+    _fold_in(plain, log)
+    done = 0
+    for part in _split(log, cuts):
+        _fold_in(crashed, log[max(0, done - back) : done + len(part)])
+        done += len(part)
+
+    assert _bytes(crashed) == _bytes(plain)
+
+
+@given(log=logs())
+def test_the_verdicts_add_up_to_the_events_read(log: list[Record]) -> None:
+    outcome = fold(States(), log, specs=SPECS, place=PLACE)
+
+    events = sum(value.count(b'"specversion"') or 1 for value in _values(log))
+    assert outcome.counts.read == events
+    assert len(outcome.verdicts) == events - outcome.counts.accepted
+    assert len(outcome.increments) == outcome.counts.accepted
+
+
+def _values(log: list[Record]) -> list[bytes]:
+    return [each.value or b"" for each in log]
+
+
+@given(
+    numbers=st.lists(st.integers(0, 50), unique=True, max_size=20),
+    seed=st.randoms(use_true_random=False),
+    copies=st.integers(2, 4),
+)
+def test_shuffled_duplicates_count_once(numbers: list[int], seed: Random, copies: int) -> None:
+    sent = [usage(number, output=number) for number in numbers] * copies
+    seed.shuffle(sent)
+
+    states = States()
+    _fold_in(states, [record(event, offset) for offset, event in enumerate(sent)])
+
+    assert total(states).total == sum(numbers)

@@ -1,0 +1,1 @@
+"""Unit tests of the streams process: plain data in, plain data out."""
