@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -17,9 +17,11 @@ STOP_S_MAX: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.05
 
 
-async def eventually(
-    look: Callable[[], T | None] | Callable[[], Awaitable[T | None]], *, within_s: float
-) -> T:
+@overload
+async def eventually(look: Callable[[], Awaitable[T | None]], *, within_s: float) -> T: ...
+@overload
+async def eventually(look: Callable[[], T | None], *, within_s: float) -> T: ...
+async def eventually(look: Callable[[], Any], *, within_s: float) -> Any:
     """Return the first thing that ``look`` finds; fail when the deadline passes without."""
     deadline = time.monotonic() + within_s
     while True:

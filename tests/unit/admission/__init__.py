@@ -1,0 +1,1 @@
+"""Unit: each rule of admission by itself."""

@@ -1,0 +1,68 @@
+"""The estimator learns a tenant's outputs and durations within bounds."""
+
+import pytest
+
+from admission.core.estimator import (
+    SAMPLES_MAX,
+    SAMPLES_MIN,
+    MeanDuration,
+    OutputEstimator,
+    bucket_of,
+    upper_edge,
+)
+
+
+def learned(*outputs: int) -> OutputEstimator:
+    estimator = OutputEstimator()
+    for output in outputs:
+        estimator.observe(output)
+    return estimator
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        pytest.param([], 500, id="nothing seen: what it may produce at most"),
+        pytest.param([10] * (SAMPLES_MIN - 1), 500, id="too few seen: the same"),
+        pytest.param([10] * SAMPLES_MIN, 10, id="enough seen: what it produces"),
+        pytest.param([10] * 80 + [400] * 20, 10, id="80 % are enough"),
+        pytest.param([10] * 79 + [400] * 21, 415, id="a bucket's upper edge, not below"),
+        pytest.param([9_000] * SAMPLES_MIN, 500, id="never more than max_tokens"),
+    ],
+)
+def test_expected_output(outputs: list[int], expected: int) -> None:
+    assert learned(*outputs).expect(500) == expected
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 15, 16, 17, 31, 32, 100, 1_000, 4_095, 4_096, 10**7])
+def test_a_value_is_never_underestimated_and_overestimated_by_less_than_an_eighth(
+    tokens: int,
+) -> None:
+    edge = upper_edge(bucket_of(tokens))
+
+    assert tokens <= edge <= tokens + tokens // 8
+
+
+def test_it_follows_a_tenant_that_changes_and_stays_bounded() -> None:
+    estimator = learned(*[1_000] * SAMPLES_MAX, *[10] * (8 * SAMPLES_MAX))
+
+    assert estimator.expect(5_000) == 10
+    assert estimator.samples < SAMPLES_MAX
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        pytest.param([], 0, id="nothing seen"),
+        pytest.param([800], 800, id="the first is the mean"),
+        pytest.param([800, 1_600], 900, id="the next counts an eighth"),
+        pytest.param([800, 0], 700, id="downward as well"),
+        pytest.param([0], 1, id="never below a millisecond"),
+    ],
+)
+def test_mean_duration(durations: list[int], expected: int) -> None:
+    mean = MeanDuration()
+    for duration in durations:
+        mean.observe(duration)
+
+    assert mean.mean_ms == expected
