@@ -61,7 +61,7 @@ async def replay(
 
     ``kafka`` and ``urls`` are not used by a plan without admission control.
     """
-    pool_by_uid = _pool_by_uid(plan.pools)
+    _pool_by_uid(plan.pools)  # refuses an ambiguous plan before anything is connected
     now_us = steady_wall_clock()
     started_us = now_us()
     stats.begin(plan.pools)
@@ -74,7 +74,7 @@ async def replay(
             replicas,
             kafka=kafka,
             urls=urls,
-            listener=_Listener(recorder, stats),
+            listener=DeliveryRecord(recorder, stats),
             now_us=now_us,
         )
         source = client.source if client else ""
@@ -87,8 +87,8 @@ async def replay(
             stats=stats,
             now_us=now_us,
         )
-        arrivals = _Arrivals(plan, desk, stats, pool_by_uid, now_us=now_us)
-        async with _background(plan, replicas, reporter, stats):
+        arrivals = Arrivals(plan, desk, stats, now_us=now_us)
+        async with background(plan, replicas, reporter, stats):
             await arrivals.send_all(stop, started_us=started_us)
             await arrivals.drain(stop)
     return ReplayResult(
@@ -104,7 +104,7 @@ async def replay(
 
 
 @dataclass(frozen=True)
-class _Listener:
+class DeliveryRecord:
     """Records what became of each usage event, and counts it."""
 
     recorder: Recorder
@@ -119,7 +119,7 @@ class _Listener:
         self.stats.undelivered(event, error)
 
 
-class _Arrivals:
+class Arrivals:
     """Turns arrivals into running requests at their times."""
 
     def __init__(
@@ -127,14 +127,13 @@ class _Arrivals:
         plan: ReplayPlan,
         desk: Desk,
         stats: ReplayStats,
-        pool_by_uid: Mapping[str, Pool],
         *,
         now_us: NowUs,
     ) -> None:
         self._plan = plan
         self._desk = desk
         self._stats = stats
-        self._pool_by_uid = pool_by_uid
+        self._pool_by_uid = _pool_by_uid(plan.pools)
         self._now_us = now_us
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
@@ -231,7 +230,7 @@ async def _connected(
     *,
     kafka: KafkaOptions | None,
     urls: Sequence[str],
-    listener: _Listener,
+    listener: DeliveryRecord,
     now_us: NowUs,
 ) -> tuple[GatewayClient | None, CapacityReporter | None]:
     """Connect to the loop; nothing to connect to without admission control."""
@@ -251,7 +250,7 @@ async def _connected(
 
 
 @asynccontextmanager
-async def _background(
+async def background(
     plan: ReplayPlan,
     replicas: Sequence[PoolReplicas],
     reporter: CapacityReporter | None,

@@ -1,0 +1,1 @@
+"""Several of our parts together, without a broker, a database or the network."""

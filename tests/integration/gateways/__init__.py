@@ -1,0 +1,1 @@
+"""The processes against Apache Kafka and ClickHouse's engine themselves."""

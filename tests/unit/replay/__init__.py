@@ -1,0 +1,1 @@
+"""One function at a time: tables of sentences."""
