@@ -48,6 +48,9 @@ class Record(NamedTuple):
 
 Handler = Callable[[Record], None]
 
+Outgoing = tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+"""Partition, key, value, headers."""
+
 
 def client_kwargs(options: KafkaOptions) -> dict[str, Any]:
     """Return aiokafka's connection arguments."""
@@ -303,12 +306,8 @@ class Publisher:
         """Send what is buffered and disconnect."""
         await self._producer.stop()
 
-    async def send_all(
-        self,
-        topic: str,
-        records: Sequence[tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]],
-    ) -> int:
-        """Write (partition, key, value, headers) in order; return the last one's offset."""
+    async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
+        """Write the records in order; return the last one's offset, -1 when there are none."""
         futures = [
             await self._producer.send(
                 topic, value, key=key, partition=partition, headers=list(headers)

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
@@ -25,12 +25,11 @@ from schemas.topics import CONSUMPTION_TABLE, ROLLUPS, USAGE, VERDICTS, changelo
 from schemas.verdicts import VerdictKind
 from schemas.wire import encode
 from streams import metrics
-from streams.book import PoolBook
 from streams.core.judge import NOTHING_BOUND, Bound, Record
 from streams.core.ledger import fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
 from streams.core.restore import Restored, StoredKey, base_of, marks_base, minute_base, restore
-from streams.kafka import BatchTooLargeError, Publisher
+from streams.kafka import BatchTooLargeError, Outgoing
 from streams.takeover import published, verify_logs
 
 log = logging.getLogger(__name__)
@@ -53,6 +52,31 @@ def _nobody_served(increments: Sequence[Increment]) -> None:
 
 def _nothing_stored(partition: int, changes: Changes) -> None:
     """Tell nobody."""
+
+
+class Book(Protocol):
+    """The specs as the meter needs them."""
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools by name."""
+
+    @property
+    def epoch(self) -> int:
+        """The log epoch of ``usage``."""
+
+    async def caught_up(self) -> None:
+        """Return once every spec that was applied before this call is known."""
+
+
+class Writer(Protocol):
+    """What the meter writes through; it returns when all replicas have acknowledged."""
+
+    async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
+        """Write the records in order; return the last one's offset."""
+
+    async def send_atomically(self, topic: str, partition: int, records: Changes) -> int:
+        """Write all records as one record batch."""
 
 
 class HoleError(TokenpoolsError):
@@ -82,8 +106,8 @@ class Meter:
         self,
         options: KafkaOptions,
         *,
-        book: PoolBook,
-        publisher: Publisher,
+        book: Book,
+        publisher: Writer,
         marks_max: int,
     ) -> None:
         self._options = options

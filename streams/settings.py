@@ -38,7 +38,7 @@ class Settings:
 def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
     """Return the settings; raise ``SettingsError`` naming the variables that contradict."""
     session_ms = integer(
-        environ, "TOKENPOOLS_SESSION_TIMEOUT_MS", default=10_000, low=3_000, high=600_000
+        environ, "TOKENPOOLS_SESSION_TIMEOUT_MS", default=10_000, low=6_000, high=600_000
     )
     heartbeat_ms = integer(environ, "TOKENPOOLS_HEARTBEAT_MS", default=2_000, low=200, high=200_000)
     if heartbeat_ms * 3 > session_ms:

@@ -40,7 +40,7 @@ class Letters:
     def verdict(self, decoded: Decoded, *, ruling: Ruling, position: Position) -> Verdict:
         """Return the verdict on the event at ``position``."""
         event = decoded if isinstance(decoded, UsageEvent) else None
-        original, headers, note = self._original(ruling, position.index)
+        original, key, headers, note = self._original(ruling, position.index)
         return Verdict(
             position=position,
             verdict=ruling.kind,
@@ -55,7 +55,7 @@ class Letters:
             first=ruling.first,
             replays=ruling.replays,
             original=original,
-            original_key=None if original is None else self._record.key,
+            original_key=key,
             original_headers=headers,
         )
 
@@ -67,15 +67,16 @@ class Letters:
 
     def _original(
         self, ruling: Ruling, index: int
-    ) -> tuple[bytes | None, tuple[tuple[str, bytes], ...], str]:
+    ) -> tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...], str]:
+        """Return value, key and headers of a dead letter, and a note when they are left out."""
         if ruling.kind not in (VerdictKind.DEAD, VerdictKind.LATE):
-            return None, (), ""
+            return None, None, (), ""
         value, headers = self._part(index)
         size = len(value or b"") + len(self._record.key or b"")
         size += sum(len(name) + len(content) for name, content in headers)
         if size > ORIGINAL_BYTES_MAX:
-            return None, (), f"(original of {size} bytes left out) "
-        return value, tuple(headers), ""
+            return None, None, (), f"(original of {size} bytes left out) "
+        return value, self._record.key, tuple(headers), ""
 
     def _part(self, index: int) -> tuple[bytes | None, Headers]:
         """Return value and headers of one event as a record of its own."""

@@ -1,0 +1,1 @@
+"""The streams process against the real broker: kills, hand-overs, totals from the changelog."""

@@ -1,0 +1,240 @@
+"""Helpers: a provisioned set of topics, a gateway that emits usage, worker processes to kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from deploy.local.provision import provision
+from schemas.connections import KafkaOptions
+from schemas.partitioning import partition_of
+from schemas.specs import (
+    Amounts,
+    EntitlementSpec,
+    PoolRecord,
+    PoolRef,
+    PoolSpec,
+    Qos,
+    Replicas,
+    ServiceClass,
+)
+from schemas.topics import POOLS, USAGE
+from schemas.units import US_PER_S
+from schemas.usage import UsageData, UsageEvent, encode_structured
+from schemas.verdicts import VerdictCounts
+from schemas.wire import encode
+from streams.changelog import read_progress, read_totals
+from streams.kafka import client_kwargs
+
+ROOT: Final = Path(__file__).parents[3]
+POOL_NAMES: Final = ("alpha", "beta", "gamma", "delta")
+ENTITLEMENTS: Final = 3
+POLL_S: Final = 0.1
+SCRIPT: Final = """
+import os, sys
+from streams.settings import from_env
+from streams.worker import run
+sys.exit(run(from_env(os.environ, read_text=lambda path: open(path).read())))
+"""
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, what: str, deadline_s: float) -> None:
+    """Return once the condition holds; fail naming ``what`` when the deadline has passed."""
+    ends_s = time.monotonic() + deadline_s
+    while not await condition():
+        assert time.monotonic() < ends_s, f"{what}: not within {deadline_s} s"
+        await asyncio.sleep(POLL_S)
+
+
+def pool_record(name: str) -> PoolRecord:
+    """Return a pool with three entitlements."""
+    return PoolRecord(
+        pool=PoolSpec(
+            name=name,
+            model="model",
+            replicas=Replicas(min=1, max=2),
+            per_replica=Amounts(
+                tokens_per_second=Decimal(1_000), kv_cache_gib=Decimal(8), concurrency=16
+            ),
+            kv_bytes_per_token=1_000,
+        ),
+        entitlements=tuple(
+            EntitlementSpec(
+                uid=f"e{number}",
+                tenant_id=f"tenant-{number}",
+                pool_ref=PoolRef(name=name),
+                qos=Qos(service_class=ServiceClass.SPOT),
+            )
+            for number in range(ENTITLEMENTS)
+        ),
+    )
+
+
+@dataclass
+class Gateway:
+    """Emits usage and knows what the ledger must hold in the end."""
+
+    options: KafkaOptions
+    producer: AIOKafkaProducer
+    expected: dict[tuple[str, str], int] = field(default_factory=dict)
+    sent: int = 0
+
+    async def emit(self, events: int, *, copies: int = 1, misplaced: bool = False) -> None:
+        """Send numbered events over all pools, each ``copies`` times, and wait for the acks."""
+        pending = []
+        for number in range(self.sent, self.sent + events):
+            event = self._event(number)
+            key = (event.data.pool, event.data.entitlement)
+            self.expected[key] = self.expected.get(key, 0) + event.data.counts.total
+            home = partition_of(event.data.pool, self.options.partitions)
+            partition = (home + misplaced) % self.options.partitions
+            for _ in range(copies):
+                pending.append(await self._send(event, partition))
+        self.sent += events
+        await asyncio.gather(*pending)
+
+    async def send_raw(self, value: bytes | None) -> None:
+        """Send something that is no usage event."""
+        await self.producer.send_and_wait(self.options.topic(USAGE), value, key=b"raw", partition=0)
+
+    async def _send(self, event: UsageEvent, partition: int) -> asyncio.Future[object]:
+        value, headers = encode_structured(event)
+        sent: asyncio.Future[object] = await self.producer.send(
+            self.options.topic(USAGE),
+            value,
+            key=event.data.pool.encode(),
+            headers=headers,
+            partition=partition,
+        )
+        return sent
+
+    def _event(self, number: int) -> UsageEvent:
+        now_us = time.time_ns() // 1_000
+        return UsageEvent(
+            source="test",
+            id=str(number),
+            sequence=number,
+            data=UsageData(
+                pool=POOL_NAMES[number % len(POOL_NAMES)],
+                entitlement=f"e{number % ENTITLEMENTS}",
+                input_tokens=number % 7,
+                output_tokens=number % 11,
+                start_us=now_us - US_PER_S,
+                end_us=now_us,
+            ),
+        )
+
+    async def ledger_agrees(self, *, deadline_s: float = 60.0) -> None:
+        """Wait until the changelog's totals are exactly what was sent."""
+
+        async def agrees() -> bool:
+            found = await read_totals(self.options)
+            return {key: each.tokens.total for key, each in found.items()} == self.expected
+
+        await until(agrees, what="ledger totals equal what was emitted", deadline_s=deadline_s)
+
+    async def counts(self) -> VerdictCounts:
+        """Return the verdicts of all partitions, as the changelog has them."""
+        total = VerdictCounts()
+        for _, counts in (await read_progress(self.options)).values():
+            total += counts
+        return total
+
+
+@dataclass
+class Worker:
+    """One streams process."""
+
+    options: KafkaOptions
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, options: KafkaOptions, log: Path) -> Worker:
+        """Start it; its log goes to a file."""
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "KAFKA_BOOTSTRAP_SERVERS": options.bootstrap,
+            "TOKENPOOLS_TOPIC_PREFIX": options.topic_prefix,
+            "TOKENPOOLS_GROUP_PREFIX": options.group_prefix,
+            "TOKENPOOLS_PARTITIONS": str(options.partitions),
+            "TOKENPOOLS_SESSION_TIMEOUT_MS": "6000",
+            "TOKENPOOLS_HEARTBEAT_MS": "1000",
+        }
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT], env=environ, stdout=output, stderr=output
+            )
+        return cls(options, log, process)
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit status."""
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def pause(self) -> None:
+        """Stop it in its tracks; ``resume`` wakes it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Wake it."""
+        self.process.send_signal(signal.SIGCONT)
+
+    async def wrote(self, text: str, *, deadline_s: float = 30.0) -> None:
+        """Wait until its log has a line with ``text``."""
+
+        async def has() -> bool:
+            return text in self.log.read_text()
+
+        await until(has, what=f"{text!r} in {self.log.name}", deadline_s=deadline_s)
+
+
+async def provisioned(options: KafkaOptions) -> None:
+    """Create the topics and apply the pools."""
+    await provision(options, client=client_kwargs(options))
+    producer = AIOKafkaProducer(**client_kwargs(options), acks="all")
+    await producer.start()
+    try:
+        for name in POOL_NAMES:
+            await producer.send_and_wait(
+                options.topic(POOLS),
+                encode(pool_record(name)),
+                key=name.encode(),
+                partition=partition_of(name, options.partitions),
+            )
+    finally:
+        await producer.stop()
+
+
+async def messages(options: KafkaOptions, topic: str) -> list[bytes]:
+    """Return the values that a topic holds now."""
+    consumer = AIOKafkaConsumer(**client_kwargs(options), auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        places = [TopicPartition(options.topic(topic), each) for each in range(options.partitions)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        found: list[bytes] = []
+        while any([await consumer.position(each) < end for each, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [record.value for record in records if record.value is not None]
+        return found
+    finally:
+        await consumer.stop()
