@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from console.live.display import Display
+from console.live.display import Display, Head
 from console.live.view import LoopView
 from console.live.watch import Watcher
 from console.loop_session import clickhouse_of, kafka_of, running_loop
@@ -101,7 +101,7 @@ async def _perform(
     )
     stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
     async with watched(stage):
-        async with Display(stage.view, console=console, head=lambda: progress(stats, traffic)):
+        async with Display(stage.view, console=console, head=Progress(stats, traffic)):
             result = await replay(
                 plan, kafka=stage.kafka, urls=stage.urls, stats=stats, stop=asyncio.Event()
             )
@@ -174,7 +174,7 @@ async def _compare(
     )
     console.rule("the same traffic without admission control, on the same replicas")
     stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
-    async with Display(LoopView(), console=console, head=lambda: progress(stats, traffic)):
+    async with Display(LoopView(), console=console, head=Progress(stats, traffic)):
         second = await replay(plan, kafka=None, urls=(), stats=stats, stop=asyncio.Event())
     print_comparison(
         console,
@@ -184,21 +184,32 @@ async def _compare(
     )
 
 
-def progress(stats: ReplayStats, traffic: Traffic) -> Sequence[RenderableType]:
-    """Return the replay's progress for the head of the screen."""
-    snapshot = stats.snapshot()
-    waiting = sum(pool.waiting for pool in snapshot.pools)
-    running = sum(pool.running for pool in snapshot.pools)
-    line = Table.grid(padding=(0, 2))
-    line.add_row(
-        ProgressBar(total=max(traffic.rows, 1), completed=snapshot.sent, width=BAR_CELLS),
-        f"{snapshot.sent}/{traffic.rows} requests",
-        f"{snapshot.offset_us // US_PER_S} of {traffic.span_us // US_PER_S} s "
-        f"at speed {traffic.speed_ppm / PPM:g}",
-        f"engines: {running} running, {waiting} waiting",
-        f"{snapshot.tokens_emitted:,} tokens emitted",
-    )
-    return [line]
+class Progress(Head):
+    """The replay's progress, above the pools."""
+
+    def __init__(self, stats: ReplayStats, traffic: Traffic) -> None:
+        self._stats = stats
+        self._traffic = traffic
+
+    def renderables(self) -> Sequence[RenderableType]:
+        """Return a bar and what it means."""
+        bar = ProgressBar(
+            total=max(self._traffic.rows, 1), completed=self._stats.sent, width=BAR_CELLS
+        )
+        line = Table.grid(padding=(0, 2))
+        line.add_row(bar, self.lines()[0])
+        return [line]
+
+    def lines(self) -> Sequence[str]:
+        """Return the progress in words."""
+        snapshot, traffic = self._stats.snapshot(), self._traffic
+        waiting = sum(pool.waiting for pool in snapshot.pools)
+        running = sum(pool.running for pool in snapshot.pools)
+        return [
+            f"{snapshot.offset_us // US_PER_S} of {traffic.span_us // US_PER_S} s at speed "
+            f"{traffic.speed_ppm / PPM:g}: {snapshot.sent}/{traffic.rows} requests sent, "
+            f"engines {running} running {waiting} waiting, {snapshot.tokens_emitted:,} tokens"
+        ]
 
 
 def new_run_id() -> str:

@@ -6,7 +6,7 @@ Use it as an async context manager around whatever runs meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
@@ -19,21 +19,26 @@ from console.live.view import LoopView, PoolRow
 REDRAW_S: Final = 0.25
 LINES_EVERY_S: Final = 5.0
 
-Head = Callable[[], Sequence[RenderableType]]
-"""What stands above the pools: the replay's progress, for instance."""
 
+class Head:
+    """What stands above the pools: nothing, or the progress of what runs meanwhile."""
 
-def _no_head() -> Sequence[RenderableType]:
-    return ()
+    def renderables(self) -> Sequence[RenderableType]:
+        """Return what a terminal shows."""
+        return ()
+
+    def lines(self) -> Sequence[str]:
+        """Return what is printed where there is no terminal."""
+        return ()
 
 
 class Display:
     """Shows a ``LoopView`` until it is left."""
 
-    def __init__(self, view: LoopView, *, console: Console, head: Head = _no_head) -> None:
+    def __init__(self, view: LoopView, *, console: Console, head: Head | None = None) -> None:
         self._view = view
         self._console = console
-        self._head = head
+        self._head = head or Head()
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._notes_said = 0
@@ -71,11 +76,11 @@ class Display:
         return True
 
     def _screen(self) -> RenderableType:
-        return screen(self._view, head=self._head())
+        return screen(self._view, head=self._head.renderables())
 
     def _print_lines(self) -> None:
-        for line in self._head():
-            self._console.print(line)
+        for line in self._head.lines():
+            self._console.print(line, highlight=False, soft_wrap=True)
         for pool in self._view.pools():
             self._console.print(pool_line(pool), highlight=False, soft_wrap=True)
         total = self._view.notes_total

@@ -141,7 +141,7 @@ class Loop:
             stop_s_max=30.0,
         )
         await self._supervisor.start(spec)
-        await asyncio.to_thread(broker.wait_ready, SERVER_READY_S_MAX)
+        await self._ready(broker.wait_ready, "kafka")
         self._say(f"Kafka is ready at {config.bootstrap_servers}")
         return config.bootstrap_servers
 
@@ -164,9 +164,18 @@ class Loop:
             stop_s_max=30.0,
         )
         await self._supervisor.start(spec)
-        await asyncio.to_thread(server.wait_ready, SERVER_READY_S_MAX)
+        await self._ready(server.wait_ready, "clickhouse")
         self._say(f"ClickHouse is ready at {LOOPBACK}:{port}")
         return server.dsn(DATABASE)
+
+    async def _ready(self, wait: Callable[..., None], name: str) -> None:
+        """Wait for a server; one that ends at its start is not waited for."""
+        child = self._supervisor.children[name]
+
+        def has_ended() -> bool:
+            return child.restarts > 0
+
+        await asyncio.to_thread(wait, SERVER_READY_S_MAX, has_ended=has_ended)
 
     def _admitter_urls(self) -> tuple[str, ...]:
         first = self._plan.ports.admission

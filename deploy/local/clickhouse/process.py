@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from schemas.errors import TokenpoolsError
+
 PASSWORD_VARIABLE: Final = "TOKENPOOLS_CLICKHOUSE_PASSWORD"
 PASSWORD_BYTES: Final = 24
 POLL_S: Final = 0.05
 PING_TIMEOUT_S: Final = 1.0
 
 
-class NotReadyError(Exception):
+class NotReadyError(TokenpoolsError):
     """The server did not answer in time or ended; the text names its log."""
 
 
