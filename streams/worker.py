@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
-from streams import metrics
+from streams import logs, metrics
 from streams.agents.guard import Guard
 from streams.agents.reports import Admitters
 from streams.agents.tick import Ticker
@@ -34,7 +34,6 @@ log = logging.getLogger("tokenpools.streams")
 
 STOP_S_MAX: Final = 8.0
 WATCH_S: Final = 0.2
-QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "asyncio", "streams.app", "streams.driver")
 
 
 class FaustEndedError(TokenpoolsError):
@@ -43,26 +42,13 @@ class FaustEndedError(TokenpoolsError):
 
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
-    _configure_logging()
+    logs.configure()
     try:
         status = asyncio.run(_run(settings))
     except KeyboardInterrupt:
         status = 0
     _leave(status)
     return status
-
-
-def _configure_logging() -> None:
-    """Log one line per event to stderr; of the libraries only what is wrong."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _leave(status: int) -> None:
