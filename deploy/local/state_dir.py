@@ -23,6 +23,7 @@ import msgspec
 
 from schemas.errors import SettingsError
 
+SECRETS_FOLDER: Final = "secrets"
 RESERVATION_KEY_BYTES: Final = 32
 LEFTOVER_STOP_S_MAX: Final = 15.0
 POLL_S: Final = 0.05
@@ -82,7 +83,7 @@ def end_leftovers(state_dir: Path, *, notice: Callable[[str], None]) -> None:
 
 def reservation_key_file(state_dir: Path) -> Path:
     """Return the file of the key that signs reservation ids; made once, readable by its owner."""
-    path = state_dir / "secrets" / "reservation.key"
+    path = state_dir / SECRETS_FOLDER / "reservation.key"
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_suffix(".new")

@@ -1,0 +1,1 @@
+"""What is deployed in containers names only what exists in the code."""
