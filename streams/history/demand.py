@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from schemas.connections import ClickHouseOptions
+from schemas.errors import UnavailableError
 from schemas.units import Resources
-from streams.history.client import connect, reaching
+from streams.history.client import absence, connect, reaching
 
 ANSWER_S_MAX: Final = 3
 """A slower answer is as good as none: the autoscaler has the topic ``ticks``."""
@@ -66,8 +68,11 @@ class DemandReader:
             "end_us": end_us,
             "quantile_ppm": quantile_ppm,
         }
-        with reaching(self._options):
-            rows = client.query(_DEMAND, parameters=parameters).result_rows
+        try:
+            with reaching(self._options):
+                rows = client.query(_DEMAND, parameters=parameters).result_rows
+        except DatabaseError as error:  # such as a table that was not migrated yet
+            raise UnavailableError(absence(self._options, error)) from error
         self._client = client
         return Demand(
             by_entitlement={row[0]: Resources(row[1], row[2], row[3]) for row in rows},

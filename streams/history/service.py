@@ -35,6 +35,8 @@ T = TypeVar("T")
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 GROUP: Final = "tokenpools-history"
+POLL_MS_MAX: Final = 500
+"""How long a stop may wait for a poll."""
 
 
 class LogReplacedError(TokenpoolsError):

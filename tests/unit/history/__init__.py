@@ -1,0 +1,1 @@
+"""Translation of records into rows, migrations as text, and settings, without a server."""
