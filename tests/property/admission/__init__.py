@@ -1,0 +1,1 @@
+"""Property: the laws that admission keeps, whatever is asked of it."""
