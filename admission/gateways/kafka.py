@@ -30,6 +30,9 @@ class KafkaTransport:
         self._topic = options.topic(USAGE)
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self._refused: UnavailableError | None = None
+        """Why the last attempt to connect failed; it stands until ``_again_at_s``."""
+        self._again_at_s = 0.0
 
     async def start(self) -> None:
         """Connect; raise ``UnavailableError`` when no broker answers."""
@@ -53,8 +56,22 @@ class KafkaTransport:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._replacing:
             if self._producer is None:
-                self._producer = await self._connect()
+                self._producer = await self._connect_unless_refused()
             return self._producer
+
+    async def _connect_unless_refused(self) -> AIOKafkaProducer:
+        """Connect; shortly after a failure, fail alike instead of trying again."""
+        now_s = asyncio.get_running_loop().time()
+        if self._refused is not None and now_s < self._again_at_s:
+            raise UnavailableError(str(self._refused))
+        try:
+            producer = await self._connect()
+        except UnavailableError as error:
+            self._refused = error
+            self._again_at_s = now_s + self._limits.reconnect_ms / MS_PER_S
+            raise
+        self._refused = None
+        return producer
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(

@@ -31,6 +31,8 @@ class GatewayLimits:
     """How long one event is tried before it is reported as undelivered."""
     send_ms_max: int = 30_000
     """How long one attempt may take."""
+    reconnect_ms: int = 500
+    """Pause between attempts to connect to the broker, however many events wait for it."""
     retry_ms_min: int = 100
     retry_ms_max: int = 5_000
     """Pauses between the attempts double from the first to the second."""
