@@ -163,16 +163,7 @@ class Worker:
     @classmethod
     def start(cls, options: KafkaOptions, log: Path) -> Worker:
         """Start it; its log goes to a file."""
-        environ = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "KAFKA_BOOTSTRAP_SERVERS": options.bootstrap,
-            "TOKENPOOLS_TOPIC_PREFIX": options.topic_prefix,
-            "TOKENPOOLS_GROUP_PREFIX": options.group_prefix,
-            "TOKENPOOLS_PARTITIONS": str(options.partitions),
-            "TOKENPOOLS_SESSION_TIMEOUT_MS": "6000",
-            "TOKENPOOLS_HEARTBEAT_MS": "1000",
-        }
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **environment(options)}
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT], env=environ, stdout=output, stderr=output
@@ -204,6 +195,25 @@ class Worker:
             return text in self.log.read_text()
 
         await until(has, what=f"{text!r} in {self.log.name}", deadline_s=deadline_s)
+
+
+def environment(options: KafkaOptions) -> dict[str, str]:
+    """Return the variables from which a process reads these options."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": options.bootstrap,
+        "KAFKA_SECURITY_PROTOCOL": options.security_protocol,
+        "KAFKA_SASL_MECHANISM": options.sasl_mechanism,
+        "KAFKA_SASL_USERNAME": options.sasl_username,
+        "KAFKA_SASL_PASSWORD": options.sasl_password,
+        "KAFKA_SSL_CA_FILE": options.ssl_ca_file,
+        "KAFKA_SSL_CERT_FILE": options.ssl_cert_file,
+        "KAFKA_SSL_KEY_FILE": options.ssl_key_file,
+        "TOKENPOOLS_TOPIC_PREFIX": options.topic_prefix,
+        "TOKENPOOLS_GROUP_PREFIX": options.group_prefix,
+        "TOKENPOOLS_PARTITIONS": str(options.partitions),
+        "TOKENPOOLS_SESSION_TIMEOUT_MS": "6000",
+        "TOKENPOOLS_HEARTBEAT_MS": "1000",
+    }
 
 
 async def provisioned(options: KafkaOptions) -> None:

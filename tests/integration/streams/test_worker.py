@@ -56,7 +56,7 @@ async def test_the_changelog_holds_exactly_what_was_emitted(
 async def test_a_worker_killed_in_mid_stream_leaves_exact_totals(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:
-    for _ in range(3):
+    for _ in range(2):
         worker = start_worker()
         await worker.wrote(OWNED)
         for _ in range(4):
