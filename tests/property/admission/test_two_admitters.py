@@ -7,13 +7,15 @@ at all, reports are echoed whenever a state arrives.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admission.core.answers import Admitted, Refused
+from admission.core.answers import Admitted
 from schemas.reservations import SettleBody
 from schemas.specs import ServiceClass
-from schemas.units import Resources
+from schemas.units import NOTHING_HELD, Held, Resources
 from tests.unit.admission.pools import FLOOR, HERE, POOL, THERE, World, entitlement, pool, state
 
 CAPACITY = Resources(2_000, 200_000, 20)
@@ -42,35 +44,52 @@ def follow(world: World, tick: int) -> None:
     assert world.follow(new)
 
 
-@settings(max_examples=100, deadline=None)
-@given(steps=steps)
-def test_slots_and_kv_held_never_exceed_capacity(steps: list[tuple[str, str, int]]) -> None:
-    worlds = {name: World(SPEC, name) for name in (HERE, THERE)}
-    ids: dict[str, list[str]] = {HERE: [], THERE: []}
-    for world in worlds.values():
-        follow(world, 1)
-        world.pass_s(60)
-        follow(world, 2)
-    for tick, (name, what, amount) in enumerate(steps, start=3):
-        world = worlds[name]
+@dataclass
+class Pair:
+    """Both admitters, their buckets drained, on one clock."""
+
+    worlds: dict[str, World] = field(
+        default_factory=lambda: {name: World(SPEC, name) for name in (HERE, THERE)}
+    )
+    ids: dict[str, list[str]] = field(default_factory=lambda: {HERE: [], THERE: []})
+
+    def __post_init__(self) -> None:
+        for world in self.worlds.values():
+            follow(world, 1)
+            world.pass_s(60)
+            follow(world, 2)
+
+    def take(self, tick: int, name: str, what: str, amount: int) -> None:
+        world = self.worlds[name]
         if what == "wait":
-            for each in worlds.values():
+            for each in self.worlds.values():
                 each.pass_s(amount)
         elif what == "state":
             follow(world, tick)
-        elif what == "settle" and ids[name]:
-            world.gate.settle(ids[name].pop(), SettleBody(), now=world.now)
         elif what in SPEC.entitlements:
-            answer = world.reserve(what, input_tokens=10 * amount)
-            if isinstance(answer, Admitted):
-                ids[name].append(answer.reservation.reservation_id)
-            else:
-                assert isinstance(answer, Refused)
-        held = [
-            account.held
-            for each in worlds.values()
-            for account in each.gate.desks[POOL].accounts.values()
-        ]
+            self.ask(name, what, amount)
+        elif self.ids[name]:
+            world.gate.settle(self.ids[name].pop(), SettleBody(), now=world.now)
 
-        assert sum(each.slots for each in held) <= CAPACITY.slots
-        assert sum(each.kv_bytes for each in held) <= CAPACITY.kv_bytes
+    def ask(self, name: str, uid: str, amount: int) -> None:
+        answer = self.worlds[name].reserve(uid, input_tokens=10 * amount)
+        if isinstance(answer, Admitted):
+            self.ids[name].append(answer.reservation.reservation_id)
+
+    def held(self) -> Held:
+        total = NOTHING_HELD
+        for world in self.worlds.values():
+            for account in world.gate.desks[POOL].accounts.values():
+                total += account.held
+        return total
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=steps)
+def test_slots_and_kv_held_never_exceed_capacity(steps: list[tuple[str, str, int]]) -> None:
+    pair = Pair()
+    for tick, (name, what, amount) in enumerate(steps, start=3):
+        pair.take(tick, name, what, amount)
+
+        assert pair.held().slots <= CAPACITY.slots
+        assert pair.held().kv_bytes <= CAPACITY.kv_bytes
