@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from admission.core.answers import Admitted, AdmittedDemoted, Refused, ReserveAnswer
 from admission.core.gate import Gate, Limits
@@ -190,7 +190,7 @@ class World:
         common: Resources = NOTHING,
         tick: int = 1,
         settle_s: int = 60,
-        **rest: object,
+        **rest: Any,
     ) -> None:
         """Give this admitter shares, long enough ago that its buckets have drained, freshly."""
         for at in (2 * tick, 2 * tick + 1):
@@ -201,30 +201,30 @@ class World:
                 common={self.incarnation: common},
                 sequences={self.incarnation: sequence},
                 tick=at,
-                **rest,  # type: ignore[arg-type] # the keywords of ``state``
+                **rest,
             )
             assert self.follow(new)
             self.pass_s(settle_s if at == 2 * tick else 0)
 
-    def reserve(self, uid: str, *, input_tokens: int = 10, **rest: object) -> ReserveAnswer:
+    def reserve(self, uid: str, *, input_tokens: int = 10, **rest: Any) -> ReserveAnswer:
         """Ask for a request of 10 input and at most 10 output tokens unless said otherwise."""
-        fields = {"max_tokens": 10, **rest}
+        fields: dict[str, Any] = {"max_tokens": 10, **rest}
         body = ReserveBody(
             pool=self.spec.name,
             entitlement=uid,
             input_tokens=input_tokens,
-            **fields,  # type: ignore[arg-type] # the fields of the body
+            **fields,
         )
         return self.gate.reserve(body, now=self.now)
 
-    def admitted(self, uid: str, **rest: object) -> Reservation:
+    def admitted(self, uid: str, **rest: Any) -> Reservation:
         """Reserve, and expect to be admitted."""
-        answer = self.reserve(uid, **rest)  # type: ignore[arg-type] # as ``reserve``
+        answer = self.reserve(uid, **rest)
         assert isinstance(answer, Admitted | AdmittedDemoted), answer
         return answer.reservation
 
-    def refused(self, uid: str, **rest: object) -> Refusal:
+    def refused(self, uid: str, **rest: Any) -> Refusal:
         """Reserve, and expect to be refused."""
-        answer = self.reserve(uid, **rest)  # type: ignore[arg-type] # as ``reserve``
+        answer = self.reserve(uid, **rest)
         assert isinstance(answer, Refused), answer
         return answer.refusal
