@@ -57,7 +57,9 @@ async def replay(
     stats: ReplayStats,
     stop: asyncio.Event,
 ) -> ReplayResult:
-    """Run the plan to its end, or until ``stop`` is set; everything is settled when it returns.
+    """Run the plan to its end, or until ``stop`` is set or this call is cancelled.
+
+    Everything is settled, metered and recorded when it returns or raises.
 
     ``kafka`` and ``urls`` are not used by a plan without admission control.
     """
@@ -89,8 +91,11 @@ async def replay(
         )
         arrivals = Arrivals(plan, desk, stats, now_us=now_us)
         async with background(plan, replicas, reporter, stats):
-            await arrivals.send_all(stop, started_us=started_us)
-            await arrivals.drain(stop)
+            try:
+                await arrivals.send_all(stop, started_us=started_us)
+                await arrivals.drain(stop)
+            finally:
+                await arrivals.abort()
     return ReplayResult(
         run_id=plan.run_id,
         source=source,
@@ -155,7 +160,7 @@ class Arrivals:
             self._send(number, arrival)
 
     async def drain(self, stop: asyncio.Event) -> None:
-        """Wait within the limit for requests that still run; abort those that are left."""
+        """Wait within the limit for requests that still run, or until stopped."""
         stopping = asyncio.create_task(stop.wait())
         finishing = asyncio.create_task(self._all_done())
         limit_s = self._plan.limits.drain_ms_max / MS_PER_S
@@ -164,6 +169,9 @@ class Arrivals:
         )
         stopping.cancel()
         finishing.cancel()
+
+    async def abort(self) -> None:
+        """End the requests that still run: they are settled and metered as aborted."""
         left = list(self._tasks)
         for task in left:
             task.cancel()

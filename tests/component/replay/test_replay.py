@@ -65,6 +65,7 @@ async def through(
                 async with background(plan, replicas, None, stats):
                     await sending.send_all(asyncio.Event(), started_us=now_us())
                     await sending.drain(asyncio.Event())
+                    await sending.abort()
     yield stats
 
 
@@ -118,6 +119,17 @@ async def test_a_stop_ends_requests_that_run(tmp_path: Path) -> None:
 
     assert [line.outcome for line in requests_of(plan)] == ["aborted"]
     assert snapshot.in_flight == 0
+
+
+async def test_a_cancelled_replay_ends_requests_that_run(tmp_path: Path) -> None:
+    plan = plan_of(arrivals("a", "a", gap_ms=50, tokens=1_000_000), tmp_path, admission=False)
+    replaying = asyncio.create_task(straight(plan))
+    asyncio.get_running_loop().call_later(0.02, replaying.cancel)
+
+    await asyncio.wait([replaying])
+
+    assert replaying.cancelled()
+    assert [line.outcome for line in requests_of(plan)] == ["aborted"]
 
 
 async def test_the_end_of_a_replay_waits_only_so_long(tmp_path: Path) -> None:
