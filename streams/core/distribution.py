@@ -31,6 +31,8 @@ class Sight:
     followed: Followed
     locals: Mapping[Key, Local]
     reports: Mapping[Key, EntitlementReport]
+    stale: Mapping[str, bool]
+    """By admitter: whether its lease was over when it reported, so that it used no whole share."""
     orphaned: Mapping[str, Held]
     homes: Mapping[str, str]
 
@@ -139,7 +141,7 @@ def _stock(held: Held) -> Resources:
 def _demoted(sight: Sight, key: Key) -> Resources:
     """Return what is held above the share although the share has room: demoted requests."""
     report = sight.reports.get(key)
-    if report is None:
+    if report is None or sight.stale[key[1]]:
         return NOTHING
     usable = in_force(sight.followed.get(key, ()), sight.live[key[1]].applied)
     beyond = (_stock(report.held) - usable).at_least(NOTHING)

@@ -122,6 +122,10 @@ def _sight(
         followed=followed(record.shares, {name: item.applied for name, item in live.items()}),
         locals=places,
         reports=reports,
+        stale={
+            item.report.incarnation: item.report.state_age_ms > sources.pool.leases.lease_ms
+            for item in sources.reports
+        },
         orphaned=orphaned(admitters, sources.reports, now_us=sources.now_us),
         homes=homes(sources.pool.entitlements, urls_of(live)),
     )

@@ -7,15 +7,16 @@ One dimension at a time, in integers.  Three steps:
 2. *Within the entitlement's limit.*  Cuts are unconditional.  A raise waits until
    Σ over admitters of max(held, any share that may still be followed) leaves room for it below
    max(floor, grant).
-3. *Within the pool.*  What counts is, per admitter and entitlement, max(what it holds inside its
-   share, granted part), a floor that is never lent whole, what the dead still hold, and
-   max(common part, what is held above the shares).  Raises are made in rank order as far as
-   Σ counted <= capacity; what the grants leave free becomes common.
+3. *Within the pool.*  With U the widest share that may be followed, what counts is, per admitter
+   and entitlement, max(what it holds inside U, granted part), but never less than Σ U less what
+   is lent of the floor; what the dead still hold; and max(common part, what is held above the
+   shares).  Raises are made in rank order as far as Σ counted <= capacity; what the grants leave
+   free becomes common.
 
-Why step 3 is enough: with U the widest share followed and K the widest common part, a request is
-admitted above U only while all that is held above the shares fits into K, so no admitter ever
-holds more than Σ max(min(held, U), granted) + max(K, held above U now) + idle lent floors.  The
-last term is the overshoot that ``streams.core.overshoot`` exports.
+Why step 3 is enough: with K the widest common part, a request is admitted above U only while all
+that is held above the shares fits into K, so no admitter ever holds more than
+Σ U + max(K, held above U now).  That exceeds what is counted by lent floors alone, and that is
+the overshoot that ``streams.core.overshoot`` exports.
 """
 
 from __future__ import annotations
@@ -73,27 +74,44 @@ class Plan:
     """The most that admitters may hold now, under any state that they may follow."""
 
 
-@dataclass
 class _Account:
-    """What counts of one stake while raises are considered."""
+    """What counts of one stake while raises are considered; the sums are kept."""
 
-    stake: Stake
-    usable: list[int]
-    granted: list[int]
-
-    @classmethod
-    def of(cls, stake: Stake, floors: Sequence[int], grants: Sequence[int]) -> _Account:
-        usable = [max(pair) for pair in zip(floors, grants, strict=True)]
-        return cls(stake, usable, list(grants))
+    def __init__(self, stake: Stake, floors: Sequence[int], grants: Sequence[int]) -> None:
+        self.held = stake.held
+        self.usable = [*map(max, floors, grants)]
+        self.granted = list(grants)
+        self.reach = stake.orphaned + sum(self.usable)
+        self._inside = stake.orphaned + sum(map(_inside, stake.held, self.usable, grants))
+        self._unlendable = stake.unlendable
+        self._lent = max(0, stake.floor - stake.unlendable)
 
     def counted(self) -> int:
         """Return what the pool must set aside for it."""
-        inside = sum(map(_inside, self.stake.held, self.usable, self.granted))
-        return max(self.stake.unlendable, self.stake.orphaned + inside)
+        return max(self._unlendable, self._inside, self.reach - self._lent)
 
     def above(self) -> list[int]:
         """Return what is held above the usable share, by admitter."""
-        return [max(0, held - use) for held, use in zip(self.stake.held, self.usable, strict=True)]
+        return [max(0, held - use) for held, use in zip(self.held, self.usable, strict=True)]
+
+    def added(self, i: int, usable: int, granted: int) -> int:
+        """Return what a raise at admitter ``i`` would add to the count."""
+        reach, inside = self._with(i, usable, granted)
+        return max(self._unlendable, inside, reach - self._lent) - self.counted()
+
+    def covered(self, i: int, usable: int) -> int:
+        """Return how much of what is held above the share a raise would bring into it."""
+        return max(0, min(self.held[i], usable) - self.usable[i])
+
+    def enter(self, i: int, usable: int, granted: int) -> None:
+        """Make a raise."""
+        self.reach, self._inside = self._with(i, usable, granted)
+        self.usable[i], self.granted[i] = usable, granted
+
+    def _with(self, i: int, usable: int, granted: int) -> tuple[int, int]:
+        before = _inside(self.held[i], self.usable[i], self.granted[i])
+        more = _inside(self.held[i], usable, granted) - before
+        return self.reach + usable - self.usable[i], self._inside + more
 
 
 def share_out(
@@ -116,11 +134,8 @@ def share_out(
         within_limit(stake, parts, raises=raises)
         for stake, parts in zip(stakes, wanted, strict=True)
     ]
-    room = _Room(stakes, allowed, capacity=capacity, common=common_followed, demoted=demoted)
-    parts = tuple(
-        Parts(target.floors, room.raise_grants(index, target.grants))
-        for index, target in enumerate(allowed)
-    )
+    room = _Room(stakes, capacity=capacity, common=common_followed, demoted=demoted)
+    parts = tuple(room.raise_parts(index, target) for index, target in enumerate(allowed))
     total, target = _common_wanted(stakes, wanted, allowed, capacity=capacity, demoted=demoted)
     common = room.raise_common(target, raises=raises)
     return Plan(parts, common, total, room.reach(common))
@@ -190,63 +205,74 @@ class _Room:
     def __init__(
         self,
         stakes: Sequence[Stake],
-        allowed: Sequence[Parts],
         *,
         capacity: int,
         common: Sequence[int],
         demoted: Sequence[int],
     ) -> None:
-        self._capacity = capacity
         self._common = list(common)
-        self._above = list(demoted)
+        self._demoted = demoted
+        self._above = [0] * len(demoted)
+        """Held above the shares by requests of their own class."""
         self._accounts = [
-            _Account.of(
-                stake, [*map(max, stake.floors_followed, parts.floors)], stake.grants_followed
-            )
-            for stake, parts in zip(stakes, allowed, strict=True)
+            _Account(stake, stake.floors_followed, stake.grants_followed) for stake in stakes
         ]
         counted = 0
         for account in self._accounts:
             counted += account.counted()
             self._above = [*map(int.__add__, self._above, account.above())]
-        self._left = capacity - counted - sum(map(max, self._common, self._above))
+        self._left = capacity - counted - sum(map(max, self._common, self._drawn()))
 
-    def raise_grants(self, index: int, grants: Sequence[int]) -> tuple[int, ...]:
-        """Raise one stake's grants as far as there is room; return what may be published."""
+    def raise_parts(self, index: int, target: Parts) -> Parts:
+        """Raise one stake's parts as far as there is room; return what may be published."""
         account = self._accounts[index]
-        return tuple(self._raise(account, i, grant) for i, grant in enumerate(grants))
+        floors = []
+        for i, amount in enumerate(target.floors):
+            raised = max(amount, account.usable[i])
+            floors.append(
+                amount if raised == account.usable[i] else self._raise(account, i, raised)
+            )
+        grants = []
+        for i, amount in enumerate(target.grants):
+            covered = amount <= account.granted[i]
+            grants.append(amount if covered else self._raise(account, i, amount, grants=True))
+        return Parts(tuple(floors), tuple(grants))
 
-    def _raise(self, account: _Account, i: int, grant: int) -> int:
-        """A raise costs what it adds to the count, less what it takes out of the common share."""
-        if grant <= account.granted[i]:
-            return grant
-        held, usable, granted = account.stake.held[i], account.usable[i], account.granted[i]
-        before = account.counted()
-        short = self._cost(account, i, grant, before=before) - max(0, self._left)
-        if short > 0:
-            account.usable[i], account.granted[i] = usable, granted
-            grant = max(granted, grant - short)
-            self._cost(account, i, grant, before=before)
-        covered = max(0, held - usable) - max(0, held - account.usable[i])
-        spare = max(0, self._above[i] - self._common[i])
-        self._above[i] -= covered
-        self._left -= account.counted() - before - min(spare, covered)
-        return grant
+    def _raise(self, account: _Account, i: int, amount: int, *, grants: bool = False) -> int:
+        """Raise to ``amount`` if there is room, else less; return what there is room for."""
+        least = account.granted[i] if grants else account.usable[i]
+        for wanted in (amount, amount - self._short(account, i, amount, grants=grants)):
+            if wanted > least and self._short(account, i, wanted, grants=grants) <= 0:
+                self._left -= self._cost(account, i, wanted, grants=grants)
+                usable = max(account.usable[i], wanted)
+                self._above[i] -= account.covered(i, usable)
+                account.enter(i, usable, wanted if grants else account.granted[i])
+                return wanted
+        return least
 
-    def _cost(self, account: _Account, i: int, grant: int, *, before: int) -> int:
-        """Enter the raise into the account and return what it costs."""
-        held, usable = account.stake.held[i], account.usable[i]
-        account.granted[i] = grant
-        account.usable[i] = max(usable, grant)
-        covered = max(0, held - usable) - max(0, held - account.usable[i])
-        spare = max(0, self._above[i] - self._common[i])
-        return account.counted() - before - min(spare, covered)
+    def _short(self, account: _Account, i: int, amount: int, *, grants: bool) -> int:
+        return self._cost(account, i, amount, grants=grants) - max(0, self._left)
+
+    def _cost(self, account: _Account, i: int, amount: int, *, grants: bool) -> int:
+        """Return what the raise adds to the count.
+
+        What moves from above the shares into them is free as far as it exceeds the common part:
+        nothing could have taken its place there.
+        """
+        usable = max(account.usable[i], amount)
+        added = account.added(i, usable, amount if grants else account.granted[i])
+        free = min(account.covered(i, usable), max(0, self._above[i] - self._common[i]))
+        return added - free
+
+    def _drawn(self) -> list[int]:
+        """Return what draws on the common share now, by admitter."""
+        return [*map(int.__add__, self._above, self._demoted)]
 
     def raise_common(self, target: Sequence[int], *, raises: bool) -> tuple[int, ...]:
         """Return the common parts to publish; raises need room, cuts do not."""
-        parts = []
+        parts, drawn = [], self._drawn()
         for i, part in enumerate(target):
-            free = max(self._common[i], self._above[i]) if raises else self._common[i]
+            free = max(self._common[i], drawn[i]) if raises else self._common[i]
             more = min(max(0, part - free), max(0, self._left)) if raises else 0
             self._left -= more
             parts.append(min(part, free + more))
@@ -254,8 +280,8 @@ class _Room:
 
     def reach(self, common: Sequence[int]) -> int:
         """Return the most that admitters may hold under any state that they may follow now."""
-        shares = sum(sum(account.usable) + account.stake.orphaned for account in self._accounts)
-        widest = map(max, self._common, common, self._above)
+        shares = sum(account.reach for account in self._accounts)
+        widest = map(max, self._common, common, self._drawn())
         return shares + sum(widest)
 
 
@@ -273,7 +299,7 @@ def _common_wanted(
     """
     left, above = capacity, list(demoted)
     for stake, target, now in zip(stakes, wanted, allowed, strict=True):
-        account = _Account.of(stake, now.floors, target.grants)
+        account = _Account(stake, now.floors, target.grants)
         left -= account.counted()
         above = [*map(int.__add__, above, account.above())]
     return max(0, left), _level_above(above, max(0, left))
