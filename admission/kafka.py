@@ -59,15 +59,20 @@ def ssl_context(options: KafkaOptions) -> ssl.SSLContext:
     """Return the TLS context; a file that cannot be used is named with its setting."""
     try:
         context = ssl.create_default_context(cafile=options.ssl_ca_file or None)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise SettingsError(f"KAFKA_SSL_CA_FILE={options.ssl_ca_file!r}: {error}") from error
     context.check_hostname = options.ssl_check_hostname
     if options.ssl_cert_file:
-        password = options.ssl_key_password or None
+        # Through a function, because OpenSSL asks the terminal when it is given no password.
         try:
-            context.load_cert_chain(options.ssl_cert_file, options.ssl_key_file, password)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"KAFKA_SSL_CERT_FILE, KAFKA_SSL_KEY_FILE: {error}") from error
+            context.load_cert_chain(
+                options.ssl_cert_file, options.ssl_key_file, lambda: options.ssl_key_password
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"KAFKA_SSL_CERT_FILE={options.ssl_cert_file!r}, "
+                f"KAFKA_SSL_KEY_FILE={options.ssl_key_file!r}, KAFKA_SSL_KEY_PASSWORD: {error}"
+            ) from error
     return context
 
 

@@ -20,7 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from schemas.connections import KafkaOptions
-from schemas.errors import RecoverableError, UnavailableError
+from schemas.errors import RecoverableError, SettingsError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,26 @@ def client_kwargs(options: KafkaOptions) -> dict[str, Any]:
 
 
 def ssl_context(options: KafkaOptions) -> ssl.SSLContext:
-    """Return the TLS context: the options' authority, and a client certificate if there is one."""
-    context = ssl.create_default_context(cafile=options.ssl_ca_file or None)
+    """Return the TLS context: the options' authority, and a client certificate if there is one.
+
+    A file that cannot be used is named with its setting.
+    """
+    try:
+        context = ssl.create_default_context(cafile=options.ssl_ca_file or None)
+    except OSError as error:
+        raise SettingsError(f"KAFKA_SSL_CA_FILE={options.ssl_ca_file!r}: {error}") from error
     context.check_hostname = options.ssl_check_hostname
     if options.ssl_cert_file:
-        context.load_cert_chain(
-            options.ssl_cert_file, options.ssl_key_file, options.ssl_key_password or None
-        )
+        # Through a function, because OpenSSL asks the terminal when it is given no password.
+        try:
+            context.load_cert_chain(
+                options.ssl_cert_file, options.ssl_key_file, lambda: options.ssl_key_password
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"KAFKA_SSL_CERT_FILE={options.ssl_cert_file!r}, "
+                f"KAFKA_SSL_KEY_FILE={options.ssl_key_file!r}, KAFKA_SSL_KEY_PASSWORD: {error}"
+            ) from error
     return context
 
 

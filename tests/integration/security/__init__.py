@@ -1,0 +1,1 @@
+"""Every client of ours against a broker that wants TLS, passwords or certificates."""
