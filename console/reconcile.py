@@ -2,7 +2,7 @@
 
 Three readers that share no code: the replayer's own file, the ledger's changelog read from Kafka,
 SQL over the raw rows.  The ledger counts for ever, so a run compares what was added since its
-``Baseline``; ClickHouse is asked for the run's source alone.
+``Baseline``; ClickHouse is asked for the run's source.
 """
 
 from __future__ import annotations
@@ -81,67 +81,84 @@ def _spread(counts: list[int]) -> int:
     return max(counts) - min(counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What both had counted before the run."""
+
+    ledger: Tokens
+    clickhouse: Tokens
+
+
+async def baseline_of(kafka: KafkaOptions, clickhouse: ClickHouseOptions) -> Baseline:
+    """Return what the ledger and ClickHouse hold now."""
+    ledger, history = await asyncio.gather(
+        ledger_tokens(kafka), asyncio.to_thread(history_tokens, clickhouse)
+    )
+    return Baseline(ledger=ledger, clickhouse=history)
+
+
 async def ledger_tokens(kafka: KafkaOptions) -> dict[tuple[str, str], int]:
     """Return what the ledger holds, read from its changelog."""
     totals = await read_ledger(kafka)
     return {key: window.tokens.total for key, window in totals.items()}
 
 
+def history_tokens(
+    clickhouse: ClickHouseOptions, *, source: str | None = None
+) -> dict[tuple[str, str], int]:
+    """Return what ClickHouse sums over accepted raw rows, of one source or of all."""
+    pattern = None if source is None else f"{source}%"
+    counted = accepted_totals(clickhouse, sources_like=pattern)
+    return {key: row.tokens.total for key, row in counted.items()}
+
+
 async def reconcile(
     emitted: Tokens,
     *,
-    baseline: Tokens,
+    baseline: Baseline,
     source: str,
     kafka: KafkaOptions,
     clickhouse: ClickHouseOptions,
 ) -> Reconciliation:
-    """Compare until the three agree or ``SETTLE_S_MAX`` has passed; return the last comparison."""
+    """Compare until the three agree or ``SETTLE_S_MAX`` has passed; return the last comparison.
 
-    async def ledger() -> dict[tuple[str, str], int]:
-        return _added(await ledger_tokens(kafka), baseline)
+    What other gateways sent meanwhile is taken out of the ledger's increase; ClickHouse, which
+    knows each event's source, says how much that was.
+    """
 
-    async def history() -> dict[tuple[str, str], int]:
-        counted = await asyncio.to_thread(accepted_totals, clickhouse, sources_like=f"{source}%")
-        return {key: row.tokens.total for key, row in counted.items()}
+    async def counts() -> tuple[Tokens, Tokens]:
+        ledger = await ledger_tokens(kafka)
+        ours = await asyncio.to_thread(history_tokens, clickhouse, source=source)
+        every = await asyncio.to_thread(history_tokens, clickhouse)
+        others = _less(_less(every, baseline.clickhouse), ours)
+        return _less(_less(ledger, baseline.ledger), others), ours
 
-    return await _until_agreed(emitted, ledger=ledger, history=history)
+    return await _until_agreed(emitted, counts)
 
 
 async def _until_agreed(
-    emitted: Tokens,
-    *,
-    ledger: Callable[[], Awaitable[Tokens]],
-    history: Callable[[], Awaitable[Tokens]],
+    emitted: Tokens, counts: Callable[[], Awaitable[tuple[Tokens, Tokens]]]
 ) -> Reconciliation:
     deadline_s = time.monotonic() + SETTLE_S_MAX
     while True:
-        compared = await _compare(emitted, ledger=ledger, history=history)
+        compared = await _compare(emitted, counts)
         if compared.agrees or time.monotonic() > deadline_s:
             return compared
         await asyncio.sleep(POLL_S)
 
 
 async def _compare(
-    emitted: Tokens,
-    *,
-    ledger: Callable[[], Awaitable[Tokens]],
-    history: Callable[[], Awaitable[Tokens]],
+    emitted: Tokens, counts: Callable[[], Awaitable[tuple[Tokens, Tokens]]]
 ) -> Reconciliation:
-    problems: list[str] = []
-
-    async def asked(reader: Callable[[], Awaitable[Tokens]]) -> Tokens:
-        try:
-            return await reader()
-        except UnavailableError as error:
-            problems.append(str(error))
-            return {}
-
-    in_ledger, in_history = await asked(ledger), await asked(history)
-    return Reconciliation(
-        emitted=emitted, ledger=in_ledger, clickhouse=in_history, problems=tuple(problems)
-    )
+    try:
+        ledger, clickhouse = await counts()
+    except UnavailableError as error:
+        return Reconciliation(emitted=emitted, ledger={}, clickhouse={}, problems=(str(error),))
+    return Reconciliation(emitted=emitted, ledger=ledger, clickhouse=clickhouse)
 
 
-def _added(now: Tokens, before: Tokens) -> dict[tuple[str, str], int]:
-    added = {key: tokens - before.get(key, 0) for key, tokens in now.items()}
+def _less(now: Tokens, before: Tokens) -> dict[tuple[str, str], int]:
+    """Return the differences that are not zero."""
+    keys = {*now, *before}
+    added = {key: now.get(key, 0) - before.get(key, 0) for key in keys}
     return {key: tokens for key, tokens in added.items() if tokens}

@@ -20,8 +20,9 @@ from console.live.display import Display, Head
 from console.live.view import LoopView
 from console.live.watch import Watcher
 from console.loop_session import clickhouse_of, kafka_of, running_loop
-from console.poolsfile import PoolsFile
-from console.reconcile import Reconciliation, ledger_tokens, reconcile
+from console.poolsfile import PoolsFile, ReplaySection
+from console.reconcile import Baseline, Reconciliation, baseline_of, reconcile
+from console.replay.plan import ReplayPlan
 from console.replay.record import read_totals
 from console.replay.replayer import ReplayResult, replay
 from console.replay.stats import ReplayStats
@@ -64,14 +65,31 @@ class Stage:
     view: LoopView
 
 
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """What is sent through a running loop, and where its record goes."""
+
+    traffic: Traffic
+    pools: Sequence[Pool]
+    replay: ReplaySection
+    prices: PriceBook
+    records_dir: Path
+
+
 async def play(scene: Scene, *, console: Console) -> bool:
     """Play the scene and print its summary; return whether the three counts agree."""
-    pools = [compile_pool(record) for record in scene.pools.records]
-    traffic = traffic_of(
-        scene.traffic, default_workload=scene.pools.replay.workload, say=console.print
+    replay_section = scene.pools.replay
+    show = Show(
+        traffic=traffic_of(
+            scene.traffic, default_workload=replay_section.workload, say=console.print
+        ),
+        pools=[compile_pool(record) for record in scene.pools.records],
+        replay=replay_section,
+        prices=scene.prices,
+        records_dir=scene.plan.state_dir / "runs",
     )
-    console.print(traffic.about)
-    console.print(sentence(scene.pools.replay.mapping.tenants))
+    console.print(show.traffic.about)
+    console.print(sentence(replay_section.mapping.tenants))
     async with running_loop(scene.plan, scene.pools.records, say=console.print) as loop:
         addresses = loop.addresses
         stage = Stage(
@@ -80,36 +98,42 @@ async def play(scene: Scene, *, console: Console) -> bool:
             urls=addresses.admitters,
             view=LoopView(since_us=time.time_ns() // 1_000),
         )
-        outcome = await _perform(scene, stage, pools, traffic, console=console)
-        print_summary(console, outcome, pools)
+        outcome = await perform(show, stage, console=console)
+        print_summary(console, outcome, show.pools)
         if scene.compare:
-            await _compare(scene, pools, traffic, outcome.result, console=console)
+            await _compare(show, outcome.result, console=console)
     return outcome.reconciliation.agrees
 
 
-async def _perform(
-    scene: Scene, stage: Stage, pools: Sequence[Pool], traffic: Traffic, *, console: Console
-) -> Outcome:
-    baseline = await ledger_tokens(stage.kafka)
-    run_id = new_run_id()
-    plan = plan_of(
-        traffic,
-        scene.pools.replay,
-        pools,
-        run_id=run_id,
-        record_path=scene.plan.state_dir / "runs" / f"{run_id}.jsonl",
-    )
-    stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
+async def perform(show: Show, stage: Stage, *, console: Console) -> Outcome:
+    """Send the traffic through the loop, show it, and read back what came of it."""
+    baseline = await baseline_of(stage.kafka, stage.clickhouse)
+    plan = _plan(show)
+    stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
     async with watched(stage):
-        async with Display(stage.view, console=console, head=Progress(stats, traffic)):
+        async with Display(stage.view, console=console, head=Progress(stats, show.traffic)):
             result = await replay(
                 plan, kafka=stage.kafka, urls=stage.urls, stats=stats, stop=asyncio.Event()
             )
         console.print("reading back what was emitted, from the record, the ledger and ClickHouse")
         reconciliation = await read_back(plan.record_path, baseline, result, stage)
-        statement = await _statement(scene.prices, result, stage)
+        statement = await _statement(show.prices, result, stage)
     return Outcome(
         result=result, reconciliation=reconciliation, statement=statement, view=stage.view
+    )
+
+
+def _plan(show: Show, *, like: ReplayResult | None = None) -> ReplayPlan:
+    """Return the plan; ``like`` another run: without admission control, on its replicas."""
+    run_id = new_run_id()
+    return plan_of(
+        show.traffic,
+        show.replay,
+        show.pools,
+        run_id=run_id,
+        record_path=show.records_dir / f"{run_id}.jsonl",
+        admission=like is None,
+        replica_schedule=() if like is None else like.replica_changes,
     )
 
 
@@ -127,7 +151,7 @@ async def watched(stage: Stage) -> AsyncIterator[None]:
 
 
 async def read_back(
-    record: Path, baseline: dict[tuple[str, str], int], result: ReplayResult, stage: Stage
+    record: Path, baseline: Baseline, result: ReplayResult, stage: Stage
 ) -> Reconciliation:
     """Return the three counts of a run, once they agree or time is up."""
     emitted = await asyncio.to_thread(read_totals, [record])
@@ -153,34 +177,18 @@ async def _statement(prices: PriceBook, result: ReplayResult, stage: Stage) -> S
         return None
 
 
-async def _compare(
-    scene: Scene,
-    pools: Sequence[Pool],
-    traffic: Traffic,
-    first: ReplayResult,
-    *,
-    console: Console,
-) -> None:
+async def _compare(show: Show, first: ReplayResult, *, console: Console) -> None:
     """Repeat the traffic straight to the engine, with the replicas that the first run had."""
-    run_id = new_run_id()
-    plan = plan_of(
-        traffic,
-        scene.pools.replay,
-        pools,
-        run_id=run_id,
-        record_path=scene.plan.state_dir / "runs" / f"{run_id}.jsonl",
-        admission=False,
-        replica_schedule=first.replica_changes,
-    )
+    plan = _plan(show, like=first)
     console.rule("the same traffic without admission control, on the same replicas")
-    stats = ReplayStats(run_id=run_id, rows=plan.rows, span_us=plan.span_us)
-    async with Display(LoopView(), console=console, head=Progress(stats, traffic)):
+    stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
+    async with Display(LoopView(), console=console, head=Progress(stats, show.traffic)):
         second = await replay(plan, kafka=None, urls=(), stats=stats, stop=asyncio.Event())
     print_comparison(
         console,
-        latency_by_class(first, pools),
-        latency_by_class(second, pools),
-        title=traffic.about,
+        latency_by_class(first, show.pools),
+        latency_by_class(second, show.pools),
+        title=show.traffic.about,
     )
 
 

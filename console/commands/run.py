@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from console.commands.traffic_options import traffic_options
 from console.loop_session import run_until_signal
 from console.poolsfile import read_pools, read_prices
 from console.scene import SCENES, Scene, play
@@ -33,11 +34,7 @@ from simulation.catalog import WORKLOADS
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV or gzip: offset_ms,tenant,model,input_tokens,output_tokens.",
 )
-@click.option("--workload", default="", help="A seeded generator by name (see --list-workloads).")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the workload.")
-@click.option("--speed", default="1", show_default=True, help="Multiplies the load.")
-@click.option("--scale-capacity", is_flag=True, help="Multiply replicas' capacity by the speed.")
-@click.option("--limit", "limit_s", type=click.IntRange(1), help="Stop after N s of the traffic.")
+@traffic_options
 @click.option("--compare", is_flag=True, help="Repeat the same traffic without admission control.")
 @click.option("--admitters", type=click.IntRange(1, ADMITTERS_MAX), default=2, show_default=True)
 @click.option("--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True)
