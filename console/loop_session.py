@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from streams.kafka import client_kwargs
-
 from console.environment import read_text
 from console.publish import publish_capacity, publish_pools
 from deploy.local.loop import Addresses, Loop, LoopPlan, Prepare
@@ -31,6 +29,7 @@ from schemas.connections import (
 )
 from schemas.specs import PoolRecord
 from streams.history.migrate import migrate
+from streams.kafka import client_kwargs
 
 T = TypeVar("T")
 Say = Callable[[str], None]

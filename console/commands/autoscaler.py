@@ -6,8 +6,6 @@ import sys
 from typing import Any, Final
 
 import click
-from streams.autoscaler.service import run
-from streams.autoscaler.settings import Settings
 
 from console.environment import (
     CLICKHOUSE_VARIABLES,
@@ -17,6 +15,8 @@ from console.environment import (
     options,
     read_text,
 )
+from streams.autoscaler.service import run
+from streams.autoscaler.settings import Settings
 
 AUTOSCALER_VARIABLES: Final = {
     "--interval-ms": ("TOKENPOOLS_AUTOSCALER_INTERVAL_MS", "Time between evaluations [5000]."),

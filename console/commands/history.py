@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import click
-from streams.history.service import run
 
 from console.environment import (
     CLICKHOUSE_VARIABLES,
@@ -16,6 +15,7 @@ from console.environment import (
     options,
     read_text,
 )
+from streams.history.service import run
 from streams.history.settings import Settings
 
 

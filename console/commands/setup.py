@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from streams.history.migrate import migrate as apply_migrations
-from streams.history.migrate import render
-from streams.kafka import client_kwargs
 
 from console.environment import (
     CLICKHOUSE_VARIABLES,
@@ -21,6 +18,9 @@ from console.environment import (
 )
 from deploy.local.provision import create_commands, provision
 from schemas.catalog import json_schemas
+from streams.history.migrate import migrate as apply_migrations
+from streams.history.migrate import render
+from streams.kafka import client_kwargs
 
 
 @click.command()

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from streams.kafka import client_kwargs
 
 from console.environment import KAFKA_VARIABLES, kafka_from, options
 from console.live.display import Display
@@ -16,6 +15,7 @@ from console.live.view import LoopView
 from console.live.watch import Watcher
 from console.loop_session import run_until_signal
 from schemas.connections import KafkaOptions
+from streams.kafka import client_kwargs
 
 
 @click.command()
