@@ -32,6 +32,11 @@ from streams.kafka import Follower, Publisher
 
 log = logging.getLogger(__name__)
 
+LIBRARY_LEVELS: Final = {
+    "aiokafka": logging.WARNING,
+    "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
+    "clickhouse_connect": logging.ERROR,
+}
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -43,7 +48,8 @@ def now_us() -> int:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    for library, level in LIBRARY_LEVELS.items():
+        logging.getLogger(library).setLevel(level)
     try:
         asyncio.run(_run(settings))
     except TokenpoolsError as error:

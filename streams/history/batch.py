@@ -113,6 +113,8 @@ class Batch:
         )
 
     def _rows(self, topic: str, record: KafkaRecord, value: bytes) -> list[Row]:
+        if topic == VERDICTS:
+            return _verdicts(value, written_ms=record.timestamp)
         if topic != POOLS:
             return _READERS[topic](value)
         message = decode_pools(value)
@@ -130,11 +132,11 @@ class Batch:
             self.malformed[topic] = self.malformed.get(topic, 0) + count
 
 
-def _verdicts(value: bytes) -> list[Row]:
+def _verdicts(value: bytes, *, written_ms: int) -> list[Row]:
     message = decode_verdict(value)
     if isinstance(message, JudgedThrough):
         return [judged_row(message)]
-    return [verdict_row(message)]
+    return [verdict_row(message, written_ms=written_ms)]
 
 
 def _rollups(value: bytes) -> list[Row]:
@@ -156,7 +158,6 @@ def _scale_decisions(value: bytes) -> list[Row]:
 
 
 _READERS: dict[str, Callable[[bytes], list[Row]]] = {
-    VERDICTS: _verdicts,
     ROLLUPS: _rollups,
     TICKS: _ticks,
     DECISIONS: _decisions,

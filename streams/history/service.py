@@ -32,6 +32,11 @@ from streams.kafka import Follower, Record, log_bounds
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+LIBRARY_LEVELS: Final = {
+    "aiokafka": logging.WARNING,
+    "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
+    "clickhouse_connect": logging.ERROR,
+}
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 GROUP: Final = "tokenpools-history"
@@ -64,7 +69,8 @@ class Epochs:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    for library, level in LIBRARY_LEVELS.items():
+        logging.getLogger(library).setLevel(level)
     try:
         asyncio.run(_run(settings))
     except (TokenpoolsError, ClickHouseError) as error:

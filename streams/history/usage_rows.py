@@ -7,10 +7,12 @@ broker's); ClickHouse's columns hold them as DateTime64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from schemas.positions import Position
 from schemas.rollups import Rollup
+from schemas.units import US_PER_MS
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, Headers, UsageEvent
 from schemas.verdicts import JudgedThrough, Verdict
 
@@ -140,7 +142,7 @@ class RollupOrderRow(NamedTuple):
 
 
 def usage_rows(
-    events: list[Decoded],
+    events: Sequence[Decoded],
     headers: Headers,
     *,
     epoch: int,
@@ -207,8 +209,12 @@ def _usage_row(
     )
 
 
-def verdict_row(verdict: Verdict) -> VerdictRow:
-    """Return the row of an event that was not accepted."""
+def verdict_row(verdict: Verdict, *, written_ms: int) -> VerdictRow:
+    """Return the row of an event that was not accepted.
+
+    A verdict that does not say when its event was stored is kept from when it was itself written:
+    with 1970 it would leave ClickHouse at once, and its event would count.
+    """
     position = verdict.position
     return VerdictRow(
         epoch=position.epoch,
@@ -222,7 +228,7 @@ def verdict_row(verdict: Verdict) -> VerdictRow:
         id=verdict.id,
         pool=verdict.pool,
         entitlement=verdict.entitlement,
-        stored_at=at(verdict.stored_us),
+        stored_at=at(verdict.stored_us or written_ms * US_PER_MS),
         event_at=at(verdict.event_us),
         first=_text(verdict.first),
         replays=_text(verdict.replays),

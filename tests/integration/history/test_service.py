@@ -25,6 +25,7 @@ from schemas.wire import encode
 from streams.history.batch import TOPICS_READ
 from streams.history.client import connect
 from streams.history.feed import Feed
+from streams.history.migrate import migrate
 from streams.history.queries import accepted_totals, read_through
 from streams.history.service import GROUP, LogReplacedError, Reading, serve
 from streams.history.settings import Settings
@@ -85,13 +86,14 @@ async def producer(kafka: KafkaOptions) -> AsyncIterator[AIOKafkaProducer]:
 
 async def send_usage(kafka: KafkaOptions, numbers: range) -> int:
     """Send events to the pool's partition and return the last offset."""
-    last = -1
     async with producer(kafka) as sender:
+        sent = []
         for number in numbers:
             value, headers = encode_structured(event(number))
-            sent = await sender.send(kafka.topic(USAGE), value, key=POOL.encode(), headers=headers)
-        last = (await sent).offset
-    return last
+            sent.append(
+                await sender.send(kafka.topic(USAGE), value, key=POOL.encode(), headers=headers)
+            )
+        return max([int((await each).offset) for each in sent])
 
 
 async def judge(kafka: KafkaOptions, through: int, *, refused: tuple[int, ...] = ()) -> None:
@@ -212,6 +214,7 @@ async def test_clickhouse_may_stop_and_come_back(
     engine = process_in(tmp_path)
     process = await asyncio.to_thread(started, engine)
     options = clickhouse_options({"CLICKHOUSE_DSN": engine.dsn("history")}, read_text=str)
+    await asyncio.to_thread(migrate, options)
     try:
         async with running(settings_of(kafka, options)):
             await judge(kafka, await send_usage(kafka, range(EVENTS)))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.positions import Position
 from schemas.topics import DECISIONS, POOLS, ROLLUPS, SCALE_DECISIONS, TICKS, USAGE, VERDICTS
+from schemas.verdicts import Verdict, VerdictKind
+from schemas.wire import encode
 from streams.history.batch import TOPICS_READ, Batch
 from streams.history.tables import TABLES
-from streams.history.usage_rows import ReadRow
+from streams.history.usage_rows import ReadRow, VerdictRow
 from tests.integration.history.records import (
     Stored,
     event,
@@ -81,3 +84,12 @@ def test_bytes_are_counted_so_that_a_batch_can_be_bounded() -> None:
     batch.add(USAGE, 0, [Stored(0, b"x" * 10), Stored(1, None)])
 
     assert batch.bytes_count == 10
+
+
+def test_a_verdict_that_names_no_time_is_dated_by_its_own_record() -> None:
+    verdict = Verdict(position=Position(1, 0, 5), verdict=VerdictKind.LATE)
+    batch = Batch(epoch=1)
+
+    batch.add(VERDICTS, 0, [Stored(0, encode(verdict), timestamp=1_700_000_000_123)])
+
+    assert VerdictRow(*batch.rows["verdicts"][0]).stored_at == 1_700_000_000_123_000

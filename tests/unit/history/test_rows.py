@@ -13,7 +13,7 @@ from schemas.specs import ServiceClass
 from schemas.state import EntitlementStatus
 from schemas.ticks import EntitlementInput, EntitlementOutput, ReportPosition, Tick, TickInputs
 from schemas.units import Dimension, Held, Resources
-from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, UsageData, UsageEvent
+from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, UsageData, UsageEvent
 from streams.history.tick_rows import (
     decision_row,
     scale_decision_row,
@@ -248,7 +248,7 @@ def usage(number: int, **data: object) -> UsageEvent:
 
 
 def test_a_malformed_event_leaves_its_index_empty_and_the_rest_keep_theirs() -> None:
-    events = [usage(0), MalformedEventError("malformed", "no"), usage(2)]
+    events: list[Decoded] = [usage(0), MalformedEventError("malformed", "no"), usage(2)]
 
     rows = usage_rows(events, (), epoch=1, partition=2, offset=3, stored_ms=4)
 

@@ -1,0 +1,1 @@
+"""The autoscaler against a real Kafka broker and ClickHouse's engine."""

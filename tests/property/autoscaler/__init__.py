@@ -1,0 +1,1 @@
+"""What scaling keeps, whatever the demand."""

@@ -1,0 +1,1 @@
+"""What charging keeps, whatever was used."""

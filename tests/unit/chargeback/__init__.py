@@ -1,0 +1,1 @@
+"""Lines, prices and rounding."""
