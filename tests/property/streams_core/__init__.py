@@ -1,0 +1,1 @@
+"""Laws of demand, debt, allocation and shares."""

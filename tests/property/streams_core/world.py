@@ -1,0 +1,298 @@
+"""A world of admitters that hear late, lose messages, restart, and use all they are allowed to.
+
+One ``random.Random(seed)`` draws everything.  Admitters follow the rules of admission in the
+least favourable way: they admit whenever they may.  Time is virtual; nothing is mocked: ticks are
+the production function, on its own records.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.ledger import TickRecord
+from schemas.pools import Pool
+from schemas.positions import NO_VERSION, Version
+from schemas.reports import AdmitterReport, EntitlementReport
+from schemas.specs import ServiceClass
+from schemas.state import AdmissionState
+from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources
+from streams.core.publication import whole
+from streams.core.reports import merge
+from streams.core.tick import Reported, TickOutcome, TickSources, advance
+from tests.unit.streams_core.pools import GIB, START_US, live
+
+STEP_US = 250_000
+TTL_US = 15 * US_PER_S
+
+
+@dataclass
+class Request:
+    """One request that runs."""
+
+    uid: str
+    amount: Resources
+
+
+@dataclass
+class Admitter:
+    """One incarnation: admits by the state that it has applied, as its lease allows."""
+
+    name: str
+    url: str
+    pool: Pool
+    state: AdmissionState | None = None
+    sequence: int = 0
+    sent_us: dict[int, int] = field(default_factory=dict)
+    echoed_us: int | None = None
+    running: list[Request] = field(default_factory=list)
+    refused: dict[str, Resources] = field(default_factory=dict)
+    dead: bool = False
+
+    @property
+    def applied(self) -> Version:
+        return NO_VERSION if self.state is None else self.state.version
+
+    def apply(self, state: AdmissionState) -> None:
+        """Follow a newer state; an older one changes nothing."""
+        if state.version <= self.applied:
+            return
+        self.state = state
+        for view in state.admitters:
+            if view.incarnation == self.name:
+                self.dead |= not view.alive
+                sent_us = self.sent_us.get(view.sequence)
+                if sent_us is not None:
+                    self.echoed_us = max(sent_us, self.echoed_us or sent_us)
+
+    def held(self, uid: str | None = None) -> Resources:
+        """Return what runs here, of one entitlement or of all."""
+        return total(item.amount for item in self.running if uid in (None, item.uid))
+
+    def usable(self, uid: str, *, now_us: int) -> Resources:
+        """Return its share; only the baseline's part of it while the lease is over."""
+        shares = (
+            {}
+            if self.state is None
+            else {
+                item.entitlement: share
+                for item in self.state.entitlements
+                for share in item.shares
+                if share.admitter == self.name
+            }
+        )
+        usable = shares[uid].usable if uid in shares else NOTHING
+        if self.fresh(now_us):
+            return usable
+        return usable.at_most(self.pool.entitlements[uid].baseline)
+
+    def common(self, *, now_us: int) -> Resources:
+        """Return its part of the common share; nothing while the lease is over."""
+        if self.state is None or not self.fresh(now_us):
+            return NOTHING
+        return next((v.common for v in self.state.admitters if v.incarnation == self.name), NOTHING)
+
+    def fresh(self, now_us: int) -> bool:
+        lease_us = self.pool.leases.lease_ms * US_PER_MS
+        return self.echoed_us is not None and now_us - self.echoed_us <= lease_us
+
+    def forsaken(self, now_us: int) -> bool:
+        """Whether lease and hold are over: it evicts everything and admits nothing."""
+        patience_us = self.pool.leases.lease_ms * US_PER_MS
+        patience_us += self.pool.leases.hold_seconds * US_PER_S
+        return self.echoed_us is None or now_us - self.echoed_us > patience_us
+
+    def admit(self, request: Request, *, now_us: int) -> bool:
+        """Start the request if share and common part have room in every dimension."""
+        before = {uid: self.held(uid) for uid in self.pool.entitlements}
+        after = before | {request.uid: before[request.uid] + request.amount}
+        usable = {uid: self.usable(uid, now_us=now_us) for uid in after}
+        above = total((held - usable[uid]).at_least(NOTHING) for uid, held in after.items())
+        own = (after[request.uid] - usable[request.uid]).at_least(NOTHING)
+        common = self.common(now_us=now_us)
+        fits = all(
+            mine == 0 or all_above <= room
+            for mine, all_above, room in zip(stock(own), stock(above), stock(common), strict=True)
+        )
+        if fits:
+            self.running.append(request)
+        return fits
+
+    def report(self, *, now_us: int) -> AdmitterReport:
+        """Return its next report."""
+        self.sequence += 1
+        self.sent_us[self.sequence] = now_us
+        return AdmitterReport(
+            pool=self.pool.name,
+            incarnation=self.name,
+            url=self.url,
+            sequence=self.sequence,
+            applied=self.applied,
+            state_age_ms=(now_us - (self.echoed_us or now_us)) // US_PER_MS,
+            expires_in_ms=TTL_US // US_PER_MS if self.running else 0,
+            entitlements=tuple(
+                self._entry(uid, now_us=now_us) for uid in sorted(self.pool.entitlements)
+            ),
+        )
+
+    def _entry(self, uid: str, *, now_us: int) -> EntitlementReport:
+        held = self.held(uid)
+        above = (held - self.usable(uid, now_us=now_us)).at_least(NOTHING)
+        return EntitlementReport(
+            entitlement=uid,
+            held=Held(held.tokens_per_s * 8, held.kv_bytes, held.slots),
+            held_above_share=Held(0, above.kv_bytes, above.slots),
+            pending=self.refused.get(uid, NOTHING),
+            expected_duration_ms=8_000,
+        )
+
+
+@dataclass
+class World:
+    """Admitters, one tick's owner, and what is on its way between them."""
+
+    pool: Pool
+    seed: int
+    admitters: int
+    replicas: int = 1
+    lossy: bool = True
+    now_us: int = START_US
+    record: TickRecord | None = None
+    outcome: TickOutcome | None = None
+    generation: int = 1
+    takeover: bool = True
+    published: list[AdmissionState] = field(default_factory=list)
+    alive: list[Admitter] = field(default_factory=list)
+    orphans: list[tuple[int, Request]] = field(default_factory=list)
+    """Requests of killed incarnations, until they expire."""
+    story: list[str] = field(default_factory=list)
+    _reports: dict[str, Reported] = field(default_factory=dict)
+    _mail: list[tuple[int, int, Admitter | None, AdmitterReport | AdmissionState]] = field(
+        default_factory=list
+    )
+    _born: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)  # the world's only source of chance
+        self.story.append(f"seed={self.seed} admitters={self.admitters}")
+        for number in range(self.admitters):
+            self._bear(f"http://admitter-{number}")
+
+    def step(self, *, chaos: bool = True) -> None:
+        """Pass a quarter of a second: deliver, admit, end, report, and tick every second."""
+        self.now_us += STEP_US
+        self._deliver()
+        for admitter in list(self.alive):
+            self._live(admitter)
+        if self.now_us // STEP_US % 4 == 0:
+            self.tick()
+        if chaos and self.random.random() < 0.01:
+            self._restart(self.random.choice(self.alive))
+        if chaos and self.random.random() < 0.005:
+            self.generation, self.takeover = self.generation + 1, True
+            self._note("takeover")
+        self.orphans = [item for item in self.orphans if item[0] > self.now_us]
+
+    def tick(self) -> None:
+        """Run one tick on the reports received so far, and send what it publishes."""
+        self.outcome = advance(
+            self.record,
+            TickSources(
+                now_us=self.now_us,
+                elapsed_us=US_PER_S,
+                generation=self.generation,
+                pool=self.pool,
+                capacity=live(self.replicas),
+                reports=tuple(self._reports.values()),
+                served_tokens={},
+                ledger=None,
+                takeover=self.takeover,
+            ),
+        )
+        self.record, self.takeover = self.outcome.record, False
+        if self.outcome.publish:
+            state = whole(self.outcome.publish)
+            self.published.append(state)
+            for admitter in self.alive:
+                self._send(admitter, state)
+
+    def held(self) -> Resources:
+        """Return all that runs, orphans included."""
+        running = total(admitter.held() for admitter in self.alive)
+        return running + total(request.amount for _, request in self.orphans)
+
+    def _live(self, admitter: Admitter) -> None:
+        if admitter.dead or admitter.forsaken(self.now_us):
+            admitter.running.clear()
+        admitter.running = [item for item in admitter.running if self.random.random() > 0.05]
+        admitter.refused.clear()
+        for _ in range(self.random.randint(0, 6)):
+            self._offer(admitter)
+        if admitter.dead:
+            self._restart(admitter)
+        elif self.random.random() < 0.6:
+            self._send(None, admitter.report(now_us=self.now_us))
+
+    def _offer(self, admitter: Admitter) -> None:
+        uid = self.random.choice(sorted(self.pool.entitlements))
+        slots = self.random.choice((1, 1, 1, 2))
+        kv_bytes = self.random.randint(0, 2 * GIB)
+        request = Request(uid, Resources(15 * slots, kv_bytes, slots))
+        if not admitter.admit(request, now_us=self.now_us):
+            refused = admitter.refused.get(uid, NOTHING)
+            admitter.refused[uid] = refused + request.amount
+
+    def _send(self, to: Admitter | None, message: AdmitterReport | AdmissionState) -> None:
+        if self.lossy and self.random.random() < 0.2:
+            return
+        delay_us = self.random.choice((0, 1, 2, 8)) * STEP_US if self.lossy else 0
+        self._mail.append((self.now_us + delay_us, self.random.randrange(1 << 30), to, message))
+
+    def _deliver(self) -> None:
+        due = sorted((item for item in self._mail if item[0] <= self.now_us), key=lambda m: m[:2])
+        self._mail = [item for item in self._mail if item[0] > self.now_us]
+        for _, _, to, message in due:
+            if isinstance(message, AdmissionState):
+                assert to is not None
+                to.apply(message)
+                continue
+            previous = self._reports.get(message.incarnation)
+            merged = merge(previous.report if previous else None, message)
+            if previous is None or merged is not previous.report:
+                self._reports[message.incarnation] = Reported(merged, self.now_us)
+
+    def _bear(self, url: str) -> None:
+        self._born += 1
+        self.alive.append(Admitter(f"incarnation-{self._born}", url, self.pool))
+
+    def _restart(self, admitter: Admitter) -> None:
+        """Kill it just after its holdings were reported; its requests run on until they expire."""
+        if not admitter.dead:
+            last = admitter.report(now_us=self.now_us)
+            self._reports[admitter.name] = Reported(last, self.now_us)
+        expires_us = self.now_us + TTL_US
+        self.orphans += [(expires_us, request) for request in admitter.running]
+        self.alive.remove(admitter)
+        self._bear(admitter.url)
+        self._note(f"{admitter.name} restarts")
+
+    def _note(self, what: str) -> None:
+        self.story.append(f"{(self.now_us - START_US) / US_PER_S:8.2f} s  {what}")
+
+
+def total(amounts: Iterable[Resources]) -> Resources:
+    """Return the sum."""
+    result = NOTHING
+    for amount in amounts:
+        result += amount
+    return result
+
+
+def stock(amount: Resources) -> tuple[int, int]:
+    """Return what is held: KV cache and slots."""
+    return amount.kv_bytes, amount.slots
+
+
+LENDING = (ServiceClass.GUARANTEED,)
+"""Classes whose idle floor is lent."""

@@ -1,0 +1,1 @@
+"""The pure tick: who gets what, and how it is split."""
