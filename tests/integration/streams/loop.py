@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
@@ -29,13 +29,13 @@ from schemas.specs import (
     Replicas,
     ServiceClass,
 )
-from schemas.topics import POOLS, USAGE
+from schemas.topics import CONSUMPTION_TABLE, POOLS, USAGE, changelog_topic
 from schemas.units import US_PER_S
 from schemas.usage import UsageData, UsageEvent, encode_structured
 from schemas.verdicts import VerdictCounts
 from schemas.wire import encode
 from streams.changelog import read_progress, read_totals
-from streams.kafka import client_kwargs
+from streams.kafka import Record, client_kwargs, log_bounds, read_range
 
 ROOT: Final = Path(__file__).parents[3]
 POOL_NAMES: Final = ("alpha", "beta", "gamma", "delta")
@@ -235,16 +235,41 @@ async def provisioned(options: KafkaOptions) -> None:
 
 async def messages(options: KafkaOptions, topic: str) -> list[bytes]:
     """Return the values that a topic holds now."""
-    consumer = AIOKafkaConsumer(**client_kwargs(options), auto_offset_reset="earliest")
-    await consumer.start()
+    return [each.value for each in await _records(options, topic) if each.value is not None]
+
+
+async def changelog_records(options: KafkaOptions) -> list[Record]:
+    """Return the records that the ledger's changelog holds now."""
+    return await _records(options, changelog_topic(CONSUMPTION_TABLE))
+
+
+async def write_changelog(gateway: Gateway, records: Sequence[Record]) -> None:
+    """Write the records to the ledger's changelog again, as a zombie would."""
+    topic = gateway.options.topic(changelog_topic(CONSUMPTION_TABLE))
+    for each in records:
+        await gateway.producer.send_and_wait(
+            topic, each.value, key=each.key, partition=each.partition
+        )
+
+
+async def _records(options: KafkaOptions, topic: str) -> list[Record]:
+    name = options.topic(topic)
+    bounds = await log_bounds(options, name, range(options.partitions))
+    starts = {partition: begin for partition, (begin, _) in bounds.items()}
+    ends = {partition: end for partition, (_, end) in bounds.items()}
+    return [each async for each in read_range(options, name, starts=starts, ends=ends)]
+
+
+async def end_in_markers(options: KafkaOptions, topic: str) -> None:
+    """Let every partition of a topic end in a transaction marker, which is no record."""
+    producer = AIOKafkaProducer(**client_kwargs(options), transactional_id=options.topic("marker"))
+    await producer.start()
     try:
-        places = [TopicPartition(options.topic(topic), each) for each in range(options.partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found: list[bytes] = []
-        while any([await consumer.position(each) < end for each, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [record.value for record in records if record.value is not None]
-        return found
+        async with producer.transaction():
+            for partition in range(options.partitions):
+                key = b"p|%d|0" % partition
+                await producer.send_and_wait(
+                    options.topic(topic), None, key=key, partition=partition
+                )
     finally:
-        await consumer.stop()
+        await producer.stop()

@@ -10,7 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy.local.broker import free_ports
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
-from schemas.topics import USAGE
+from schemas.specs import EPOCH_KEY, FIRST_EPOCH, EpochRecord
+from schemas.topics import POOLS, USAGE
+from schemas.wire import encode
 from streams.kafka import client_kwargs, topic_partitions
 from tests.integration.streams.conftest import StartWorker
 from tests.integration.streams.loop import Gateway, Worker, until
@@ -32,6 +34,13 @@ async def _recreate_usage(options: KafkaOptions) -> None:
     await provision(options, client=client_kwargs(options))
 
 
+async def _new_epoch(gateway: Gateway) -> None:
+    record = EpochRecord(epoch=FIRST_EPOCH + 1, created_us=1, reason="re-created")
+    await gateway.producer.send_and_wait(
+        gateway.options.topic(POOLS), encode(record), key=EPOCH_KEY, partition=0
+    )
+
+
 async def test_a_recreated_usage_topic_is_refused_and_the_way_out_is_named(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:
@@ -45,6 +54,10 @@ async def test_a_recreated_usage_topic_is_refused_and_the_way_out_is_named(
 
     await refused.wrote("tokenpools new-epoch")
     assert refused.process.wait(20) == 1
+    await _new_epoch(gateway)
+    start_worker()
+    await gateway.emit(100)
+    await gateway.ledger_agrees()
 
 
 async def test_another_number_of_partitions_is_refused_by_topic(

@@ -10,7 +10,13 @@ from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
 from schemas.reports import AdmitterReport
 from schemas.state import AdmissionState
-from schemas.topics import ADMISSION_STATE, ADMITTER_REPORTS, VERDICTS
+from schemas.topics import (
+    ADMISSION_STATE,
+    ADMITTER_REPORTS,
+    CONSUMPTION_TABLE,
+    VERDICTS,
+    changelog_topic,
+)
 from schemas.verdicts import (
     JudgedThrough,
     Verdict,
@@ -19,8 +25,16 @@ from schemas.verdicts import (
     decode_verdict,
 )
 from schemas.wire import decode, encode
+from streams.kafka import Record
 from tests.integration.streams.conftest import StartWorker
-from tests.integration.streams.loop import Gateway, messages, until
+from tests.integration.streams.loop import (
+    Gateway,
+    changelog_records,
+    end_in_markers,
+    messages,
+    until,
+    write_changelog,
+)
 
 OWNED = "event=partition_owned"
 
@@ -100,6 +114,31 @@ async def test_a_zombie_that_wakes_after_losing_its_partitions_changes_nothing(
     await gateway.ledger_agrees()
 
 
+def is_totals(record: Record) -> bool:
+    """Say whether it holds an entitlement's totals: idle ones are what a late write can spoil."""
+    return record.key is not None and record.key.startswith(b"t|")
+
+
+async def test_a_former_owners_write_that_lands_last_is_not_believed(
+    gateway: Gateway, start_worker: StartWorker
+) -> None:
+    former = start_worker()
+    await gateway.emit(100)
+    await gateway.ledger_agrees()
+    former.kill()
+    stale = [each for each in await changelog_records(gateway.options) if is_totals(each)]
+    owner = start_worker()
+    await gateway.emit(100)
+    await gateway.ledger_agrees()
+    owner.kill()
+    await write_changelog(gateway, stale)
+
+    start_worker()
+    await gateway.emit(100)
+
+    await gateway.ledger_agrees()
+
+
 async def test_state_is_published_soon_after_an_admitter_reports(
     gateway: Gateway, options: KafkaOptions, start_worker: StartWorker
 ) -> None:
@@ -129,6 +168,22 @@ async def test_state_is_published_soon_after_an_admitter_reports(
     await until(follows, what="a state that echoes the report", deadline_s=15.0)
 
     assert time.monotonic() - began_s < 15.0
+
+
+async def test_recovery_ends_where_a_changelog_ends_in_a_transaction_marker(
+    gateway: Gateway, start_worker: StartWorker
+) -> None:
+    worker = start_worker()
+    await gateway.emit(100)
+    await gateway.ledger_agrees()
+    worker.kill()
+    await end_in_markers(gateway.options, changelog_topic(CONSUMPTION_TABLE))
+
+    heir = start_worker()
+
+    await heir.wrote(OWNED)
+    await gateway.emit(100)
+    await gateway.ledger_agrees()
 
 
 async def test_it_stops_cleanly_when_asked(gateway: Gateway, start_worker: StartWorker) -> None:
