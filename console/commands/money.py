@@ -12,7 +12,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from console.environment import CLICKHOUSE_VARIABLES, clickhouse_from, options
@@ -231,15 +232,23 @@ def _plain(value: str | int) -> str | int:
 
 
 def _print_table(rows: Sequence[Cells]) -> None:
+    """Print a table; token classes that nobody used are left out of it."""
     if not rows:
         click.echo("no usage in this interval")
         return
-    table = Table()
-    for name, value in rows[0].items():
-        table.add_column(name, justify="right" if isinstance(value, int) else "left")
+    names = [name for name in rows[0] if name == "tokens" or any(row[name] != 0 for row in rows)]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        heading = name.removesuffix("_tokens").replace("_", " ")
+        justify: JustifyMethod = "right" if isinstance(rows[0][name], int) else "left"
+        table.add_column(heading, justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in row.values()))
+        table.add_row(*(_shown(row[name]) for name in names))
     Console().print(table)
+
+
+def _shown(cell: str | int) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else cell
 
 
 def _print_totals(statement: Statement) -> None:

@@ -187,9 +187,14 @@ class Engine:
         if self._keeper.run(overlaid, "TabSeparated").body != b"1\n":
             return
         self._keeper.run("DETACH DATABASE default", "Null")
-        stored = os.path.exists(self._path / "metadata" / "default.sql")
-        verb = "ATTACH DATABASE default" if stored else "CREATE DATABASE default ENGINE = Atomic"
-        self._keeper.run(verb, "Null")
+        metadata = self._path / "metadata"
+        if os.path.lexists(metadata / "default"):
+            self._keeper.run("ATTACH DATABASE default", "Null")
+            return
+        # It never had a table: the engine forgets an empty database's identity between starts,
+        # and would refuse to attach by the one that it wrote down.
+        (metadata / "default.sql").unlink(missing_ok=True)
+        self._keeper.run("CREATE DATABASE default ENGINE = Atomic", "Null")
 
 
 def quoted(text: str) -> str:

@@ -128,6 +128,29 @@ def test_the_servers_zone_is_utc_wherever_it_runs(
     assert said == "UTC\t1970-01-01 00:00:00\n"
 
 
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_data_of_another_database_outlives_a_stop_while_default_is_empty(
+    tmp_path: Path, end: str
+) -> None:
+    """Every process of ours uses a database of its own, so ``default`` never gets a table."""
+    process = process_in(tmp_path)
+    running = started(process)
+    try:
+        http_client = Http(process.dsn())
+        http_client.post("CREATE DATABASE other")
+        http_client.post("CREATE TABLE other.n (n UInt64) ENGINE = MergeTree ORDER BY n")
+        http_client.post("INSERT INTO other.n VALUES (1)")
+        getattr(running, end)()
+        running.wait()
+        running = started(process)
+
+        count = http_client.post("SELECT count() FROM other.n").text
+    finally:
+        stopped(running)
+
+    assert count == "1\n"
+
+
 def test_data_outlives_an_orderly_stop(tmp_path: Path) -> None:
     process = process_in(tmp_path)
     for attempt in range(2):
