@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
 from schemas.connections import KafkaOptions
@@ -41,6 +42,11 @@ TOMBSTONES_MAX: Final = 5_000
 """Superseded keys removed in one record batch."""
 
 Stored = Mapping[bytes, bytes]
+POOLS_PLACED_MAX: Final = 16_384
+"""Pools whose partition is remembered; the tick asks for it many times a second."""
+
+_home = lru_cache(maxsize=POOLS_PLACED_MAX)(partition_of)
+
 Changes = Sequence[tuple[bytes, bytes | None]]
 OnServed = Callable[[Sequence[Increment]], None]
 Store = Callable[[int, Changes], None]
@@ -183,13 +189,13 @@ class Meter:
 
     def position_of(self, pool: str) -> Position | None:
         """Return the ledger's position in the pool's partition."""
-        owned = self._owned.get(partition_of(pool, self._options.partitions))
+        owned = self._owned.get(_home(pool, self._options.partitions))
         return None if owned is None else owned.states.position
 
     def owned_pools(self) -> Iterator[tuple[Pool, int]]:
         """Yield the pools whose partition is owned, with its group generation."""
         for pool in self._book.pools.values():
-            owned = self._owned.get(partition_of(pool.name, self._options.partitions))
+            owned = self._owned.get(_home(pool.name, self._options.partitions))
             if owned is not None:
                 yield pool, owned.place.generation
 
@@ -256,7 +262,7 @@ class Meter:
             self._publisher.send_all(
                 self._options.topic(USAGE),
                 [
-                    (partition_of(each.pool, partitions), each.key, each.value, each.headers)
+                    (_home(each.pool, partitions), each.key, each.value, each.headers)
                     for each in outcome.forwards
                 ],
             ),
