@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.pools import UNLIMITED
 from schemas.specs import ServiceClass
 from schemas.units import AMOUNT_MAX, NOTHING, Dimension, Resources
 from streams.core.allocation import Award, Claim, allocate
@@ -182,11 +181,6 @@ def test_an_elastic_below_its_baseline_lacks_a_dimension_in_which_no_peer_bursts
             )
             for dimension in Dimension
         )
-
-
-@given(asked=lists, capacity=vectors)
-def test_the_same_claims_get_the_same_grants(asked: list[Claim], capacity: Resources) -> None:
-    assert allocate(asked, capacity=capacity) == allocate(asked, capacity=capacity)
 
 
 wants = st.lists(st.tuples(sizes, weights), min_size=1, max_size=20)

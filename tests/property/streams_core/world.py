@@ -15,7 +15,6 @@ from schemas.ledger import TickRecord
 from schemas.pools import Pool
 from schemas.positions import NO_VERSION, Version
 from schemas.reports import AdmitterReport, EntitlementReport
-from schemas.specs import ServiceClass
 from schemas.state import AdmissionState
 from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources
 from streams.core.publication import whole
@@ -72,17 +71,7 @@ class Admitter:
 
     def usable(self, uid: str, *, now_us: int) -> Resources:
         """Return its share; only the baseline's part of it while the lease is over."""
-        shares = (
-            {}
-            if self.state is None
-            else {
-                item.entitlement: share
-                for item in self.state.entitlements
-                for share in item.shares
-                if share.admitter == self.name
-            }
-        )
-        usable = shares[uid].usable if uid in shares else NOTHING
+        usable = NOTHING if self.state is None else _share(self.state, uid, self.name)
         if self.fresh(now_us):
             return usable
         return usable.at_most(self.pool.entitlements[uid].baseline)
@@ -157,6 +146,10 @@ class World:
     admitters: int
     replicas: int = 1
     lossy: bool = True
+    greedy: bool = False
+    """Whether every entitlement asks everywhere until it is refused; else some ask sometimes."""
+    reserved_at_home: bool = False
+    """Whether requests of reserved classes all go to their homes."""
     now_us: int = START_US
     record: TickRecord | None = None
     outcome: TickOutcome | None = None
@@ -213,7 +206,7 @@ class World:
         self.record, self.takeover = self.outcome.record, False
         if self.outcome.publish:
             state = whole(self.outcome.publish)
-            self.published.append(state)
+            self.published = [*self.published[-100:], state]
             for admitter in self.alive:
                 self._send(admitter, state)
 
@@ -227,21 +220,55 @@ class World:
             admitter.running.clear()
         admitter.running = [item for item in admitter.running if self.random.random() > 0.05]
         admitter.refused.clear()
-        for _ in range(self.random.randint(0, 6)):
-            self._offer(admitter)
+        names = sorted(self.pool.entitlements)
+        if self.greedy:
+            for uid in self.random.sample(names, len(names)):
+                while self._offer(admitter, uid):
+                    pass
+        else:
+            for _ in range(self.random.randint(0, 6)):
+                self._offer(admitter, self.random.choice(names))
         if admitter.dead:
             self._restart(admitter)
         elif self.random.random() < 0.6:
             self._send(None, admitter.report(now_us=self.now_us))
 
-    def _offer(self, admitter: Admitter) -> None:
-        uid = self.random.choice(sorted(self.pool.entitlements))
+    def may_hold(self, uid: str) -> Resources:
+        """Return Σ over admitters of the most that any state still to be followed gives it."""
+        return total(self._widest(admitter, uid) for admitter in self.alive)
+
+    def _widest(self, admitter: Admitter, uid: str) -> Resources:
+        """Return the larger of what it reported to hold and of any share it may follow since."""
+        widest = NOTHING
+        reported = self._reports.get(admitter.name)
+        for entry in reported.report.entitlements if reported else ():
+            if entry.entitlement == uid:
+                widest = Resources(0, entry.held.kv_bytes, entry.held.slots)
+        applied = reported.report.applied if reported else NO_VERSION
+        behind = [state for state in self.published if state.version <= applied]
+        ahead = [state for state in self.published if state.version > applied]
+        for state in [*behind[-1:], *ahead]:
+            widest = widest.at_least(_share(state, uid, admitter.name))
+        return widest
+
+    def _offer(self, admitter: Admitter, uid: str) -> bool:
+        """Offer one request; say whether it was admitted."""
+        at_home = admitter.state is not None and self.home(uid) == admitter.name
+        reserved = self.pool.entitlements[uid].service_class.is_reserved
+        if self.reserved_at_home and reserved and not at_home:
+            return False
         slots = self.random.choice((1, 1, 1, 2))
         kv_bytes = self.random.randint(0, 2 * GIB)
         request = Request(uid, Resources(15 * slots, kv_bytes, slots))
-        if not admitter.admit(request, now_us=self.now_us):
-            refused = admitter.refused.get(uid, NOTHING)
-            admitter.refused[uid] = refused + request.amount
+        if admitter.admit(request, now_us=self.now_us):
+            return True
+        refused = admitter.refused.get(uid, NOTHING)
+        admitter.refused[uid] = refused + request.amount
+        return False
+
+    def home(self, uid: str) -> str:
+        """Return the home named by the last tick."""
+        return "" if self.record is None else self.record.homes.get(uid, "")
 
     def _send(self, to: Admitter | None, message: AdmitterReport | AdmissionState) -> None:
         if self.lossy and self.random.random() < 0.2:
@@ -281,6 +308,15 @@ class World:
         self.story.append(f"{(self.now_us - START_US) / US_PER_S:8.2f} s  {what}")
 
 
+def _share(state: AdmissionState, uid: str, admitter: str) -> Resources:
+    for item in state.entitlements:
+        if item.entitlement == uid:
+            for share in item.shares:
+                if share.admitter == admitter:
+                    return share.usable
+    return NOTHING
+
+
 def total(amounts: Iterable[Resources]) -> Resources:
     """Return the sum."""
     result = NOTHING
@@ -292,7 +328,3 @@ def total(amounts: Iterable[Resources]) -> Resources:
 def stock(amount: Resources) -> tuple[int, int]:
     """Return what is held: KV cache and slots."""
     return amount.kv_bytes, amount.slots
-
-
-LENDING = (ServiceClass.GUARANTEED,)
-"""Classes whose idle floor is lent."""
