@@ -116,16 +116,16 @@ PAPER_2: Final = Workload(
 )
 
 # Slots of 100 tokens/s, requests of about 300 tokens: a request keeps a slot for 3 s, so a rate of
-# 1,000 per 1000 s needs 3 slots on average.  One replica has 16 slots.  Calm until 8 s, then more
+# 1,000 per 1000 s needs 3 slots on average.  One replica has 16 slots.  Calm until 6 s, then more
 # than one replica can give until the second is there, then enough room to pay the debts back.
 SCENE: Final = Workload(
     name="scene",
     about="two guaranteed, two elastic tenants and a spot tenant on a pool too small for them",
-    duration_s=42,
+    duration_s=34,
     streams=(
         TenantStream(
             tenant="assistant",
-            phases=phases((0, 8, 600), (8, 30, 1_000), (30, 42, 600)),
+            phases=phases((0, 6, 600), (6, 26, 1_000), (26, 34, 600)),
             gaps=GapFamily.GAMMA,
             cv_percent=35,
             input_tokens=_CHAT,
@@ -133,7 +133,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="search",
-            phases=phases((2, 42, 700)),
+            phases=phases((2, 34, 700)),
             gaps=GapFamily.GAMMA,
             cv_percent=35,
             input_tokens=exactly(200),
@@ -141,7 +141,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="copilot",
-            phases=phases((0, 8, 1_000), (8, 24, 3_200), (24, 36, 1_800), (36, 42, 500)),
+            phases=phases((0, 6, 1_000), (6, 19, 3_200), (19, 29, 1_800), (29, 34, 500)),
             gaps=GapFamily.WEIBULL,
             cv_percent=130,
             input_tokens=_CHAT,
@@ -149,7 +149,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="reports",
-            phases=phases((7, 26, 2_400), (26, 36, 1_200)),
+            phases=phases((5, 20, 2_400), (20, 29, 1_200)),
             gaps=GapFamily.WEIBULL,
             cv_percent=130,
             input_tokens=_CHAT,
@@ -157,7 +157,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="batch",
-            phases=phases((0, 40, 2_200)),
+            phases=phases((0, 33, 2_200)),
             gaps=GapFamily.GAMMA,
             cv_percent=180,
             input_tokens=_CHAT,

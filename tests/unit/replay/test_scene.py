@@ -20,7 +20,7 @@ from simulation.percentiles import p99
 from simulation.workloads import generate
 
 SCENES = Path(__file__).parents[3] / "console" / "scenes"
-SCARCE_S, SECOND_REPLICA_S = 8, 20
+SCARCE_S, SECOND_REPLICA_S = 6, 16
 """The scene's busy phase begins; by then the second replica should be there."""
 
 Spans = dict[str, list[tuple[int, int]]]
