@@ -1,0 +1,1 @@
+"""The whole loop through its command line: run, up, kill -9, Ctrl-C."""

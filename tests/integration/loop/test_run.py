@@ -1,0 +1,60 @@
+"""``tokenpools run``: the counts agree, twice in one directory, after kill -9, after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.loop.command import Command, children_of, runs
+
+AGREED = r"^reconciliation: emitted=(\d+) ledger=\1 clickhouse=\1 drift=0$"
+KILLED = ("streams-1", "history", "admission-1", "clickhouse", "kafka")
+
+
+@pytest.mark.timeout(300)
+def test_a_run_reconciles_twice_in_one_state_directory(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Command(
+            ["run", "--state-dir", "state", "--workload", "steady", "--limit", "5"], cwd=tmp_path
+        ) as run:
+            line = run.line(r"^reconciliation:")
+            status = run.ended()
+
+        agreed = re.match(AGREED, line)
+        assert agreed is not None, run.text
+        assert int(agreed[1]) > 0
+        assert status == 0
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    with Command(["run", "--state-dir", "state"], cwd=tmp_path) as run:
+        run.line("requests sent")
+        children = children_of(tmp_path / "state")
+
+        run.interrupt()
+        status = run.ended()
+
+    assert len(children) == 7
+    assert status == 130
+    assert [name for name, pid in children.items() if runs(pid)] == []
+
+
+@pytest.mark.timeout(420)
+def test_every_process_may_die_in_mid_replay_and_the_counts_agree_again(tmp_path: Path) -> None:
+    arguments = ["run", "--state-dir", "state", "--workload", "steady", "--seed", "3"]
+    with Command(arguments, cwd=tmp_path) as run:
+        run.line("requests sent")
+        for name in KILLED:
+            os.kill(children_of(tmp_path / "state")[name], signal.SIGKILL)
+            run.line(f"^{name} restarting")
+            run.line("requests sent")
+        line = run.line(r"^reconciliation:")
+        status = run.ended()
+
+    assert re.match(AGREED, line), run.text
+    assert status == 0
