@@ -1,8 +1,9 @@
 """ClickHouse: one synchronous client over its HTTP interface, and what an absence looks like.
 
 Callers run it in a thread.  ``UnavailableError`` means that nobody answered: the text names
-``CLICKHOUSE_DSN`` and never a secret.  Anything that ClickHouse itself refuses stays a
-``DatabaseError``, unless its code says that another try may succeed.
+``CLICKHOUSE_DSN`` and never a secret.  A login that is refused is a ``SettingsError``.  Anything
+else that ClickHouse itself refuses stays a ``DatabaseError``, unless its code says that another
+try may succeed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from urllib3.exceptions import HTTPError
 
 from schemas.connections import ClickHouseOptions
-from schemas.errors import UnavailableError
+from schemas.errors import SettingsError, UnavailableError
 
 CONNECT_S_MAX: Final = 5
 ANSWER_S_MAX: Final = 60
@@ -33,6 +34,13 @@ RETRYABLE_CODES: Final = frozenset({
     279,  # ALL_CONNECTION_TRIES_FAILED
     319,  # UNKNOWN_STATUS_OF_INSERT
     999,  # KEEPER_EXCEPTION
+})  # fmt: skip
+
+LOGIN_CODES: Final = frozenset({
+    192,  # UNKNOWN_USER
+    193,  # WRONG_PASSWORD
+    194,  # REQUIRED_PASSWORD
+    516,  # AUTHENTICATION_FAILED
 })  # fmt: skip
 
 
@@ -69,6 +77,11 @@ def reaching(options: ClickHouseOptions) -> Iterator[None]:
     except (HTTPError, OSError) as error:
         raise UnavailableError(absence(options, error)) from error
     except (DatabaseError, OperationalError) as error:
+        if error.code in LOGIN_CODES:
+            raise SettingsError(
+                f"ClickHouse at {options.dsn} refuses user {options.username!r}: "
+                "check CLICKHOUSE_USER and CLICKHOUSE_PASSWORD (or CLICKHOUSE_PASSWORD_FILE)"
+            ) from error
         if not may_pass(error):
             raise
         raise UnavailableError(absence(options, error)) from error
