@@ -80,16 +80,23 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await feed.start()
         await publisher.start()
         await membership.start()
-        await _loop(settings, stop, Autoscaler(settings, pools, feed, publisher), membership)
+        autoscaler = Autoscaler(settings, pools, feed, publisher)
+        await _loop(settings, stop, autoscaler, membership, follower)
     finally:
         for part in (membership, publisher, feed, follower):
             await part.stop()
 
 
 async def _loop(
-    settings: Settings, stop: asyncio.Event, autoscaler: Autoscaler, membership: Membership
+    settings: Settings,
+    stop: asyncio.Event,
+    autoscaler: Autoscaler,
+    membership: Membership,
+    follower: Follower,
 ) -> None:
     while not stop.is_set():
+        if follower.failed is not None and follower.failed.done():
+            follower.failed.result()
         active = await membership.is_active()
         metrics.ACTIVE.set(int(active))
         if active:

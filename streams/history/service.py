@@ -102,7 +102,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await follower.caught_up()
         while not stop.is_set():
             await check_log(settings, stop, epoch=epochs.current)
-            await _session(settings, epochs, stop)
+            await _session(settings, epochs, stop, follower)
     finally:
         await follower.stop()
 
@@ -151,7 +151,9 @@ async def _pause(stop: asyncio.Event, pause_ms: int) -> None:
         return
 
 
-async def _session(settings: Settings, epochs: Epochs, stop: asyncio.Event) -> None:
+async def _session(
+    settings: Settings, epochs: Epochs, stop: asyncio.Event, follower: Follower
+) -> None:
     """Read and write within one epoch; what is read at the end is still written, within a bound."""
     epoch = epochs.current
     feed = Feed(
@@ -166,11 +168,18 @@ async def _session(settings: Settings, epochs: Epochs, stop: asyncio.Event) -> N
     try:
         while not stop.is_set() and epochs.current == epoch:
             await reading.step(poll_ms=min(settings.flush_ms, POLL_MS_MAX))
+            _check(follower)
         if epochs.current == epoch:
             await _drain(settings, reading)
     finally:
         await sink.close()
         await feed.stop()
+
+
+def _check(follower: Follower) -> None:
+    """Raise what ended the following of ``pools``, if anything did."""
+    if follower.failed is not None and follower.failed.done():
+        follower.failed.result()
 
 
 async def _drain(settings: Settings, reading: Reading) -> None:
