@@ -95,8 +95,8 @@ async def _loop(
     follower: Follower,
 ) -> None:
     while not stop.is_set():
-        if follower.failed is not None and follower.failed.done():
-            follower.failed.result()
+        if follower.task is not None and follower.task.done():
+            follower.task.result()
         active = await membership.is_active()
         metrics.ACTIVE.set(int(active))
         if active:

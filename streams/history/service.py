@@ -178,8 +178,8 @@ async def _session(
 
 def _check(follower: Follower) -> None:
     """Raise what ended the following of ``pools``, if anything did."""
-    if follower.failed is not None and follower.failed.done():
-        follower.failed.result()
+    if follower.task is not None and follower.task.done():
+        follower.task.result()
 
 
 async def _drain(settings: Settings, reading: Reading) -> None:
