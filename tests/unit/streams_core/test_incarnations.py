@@ -1,0 +1,130 @@
+"""Incarnations: who is dead, for how long it counts, and that death is final."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.ledger import AdmitterRecord
+from schemas.reports import AdmitterReport, Adoption, EntitlementReport
+from schemas.specs import Leases
+from schemas.units import Held
+from streams.core.incarnations import alive, census, orphaned, patience_us, taken_over
+from streams.core.reports import Reported
+
+S = 1_000_000
+LEASES = Leases(lease_ms=5_000, hold_seconds=30, admitters_max=2)
+PATIENCE_US = patience_us(LEASES)
+HELD = Held(tokens=10, kv_bytes=20, slots=3)
+
+
+def reported(
+    incarnation: str,
+    at_s: int,
+    *,
+    url: str = "",
+    sequence: int = 1,
+    leaving: bool = False,
+    adopted: Sequence[Adoption] = (),
+) -> Reported:
+    """Return a report that holds 3 slots of ``e``, the last of which expires in 15 s."""
+    report = AdmitterReport(
+        pool="chat",
+        incarnation=incarnation,
+        url=url or f"http://{incarnation}",
+        sequence=sequence,
+        leaving=leaving,
+        expires_in_ms=15_000,
+        entitlements=(EntitlementReport(entitlement="e", held=HELD),),
+        adoptions=tuple(adopted),
+    )
+    return Reported(report, at_s * S)
+
+
+def counted(
+    previous: Sequence[AdmitterRecord], reports: Sequence[Reported], at_s: int
+) -> tuple[AdmitterRecord, ...]:
+    """Return the census at a time in seconds."""
+    return census(previous, reports, now_us=at_s * S, leases=LEASES)
+
+
+def test_whoever_reports_is_alive() -> None:
+    records = counted((), [reported("b", 1), reported("a", 1)], 1)
+
+    assert list(alive(records)) == ["a", "b"]
+    assert records[0].held == {"e": HELD}
+
+
+def test_silence_kills_after_lease_and_hold() -> None:
+    before = counted((), [reported("a", 0)], 0)
+
+    assert alive(counted(before, [], PATIENCE_US // S))
+    assert not alive(counted(before, [], PATIENCE_US // S + 1))
+
+
+def test_whoever_leaves_is_dead_at_once_and_counts_until_its_last_expiry() -> None:
+    records = counted((), [reported("a", 0, leaving=True)], 0)
+
+    assert not alive(records)
+    assert orphaned(records, [], now_us=14 * S) == {"e": HELD}
+    assert orphaned(records, [], now_us=15 * S) == {}
+
+
+def test_a_newcomer_under_its_url_replaces_an_incarnation() -> None:
+    last = reported("a-1", 0, url="http://a")
+    before = counted((), [last], 0)
+
+    records = counted(before, [last, reported("a-2", 2, url="http://a")], 2)
+
+    assert list(alive(records)) == ["a-2"]
+    assert records[0].replaced_by == "a-2"
+    assert orphaned(records, [], now_us=2 * S) == {"e": HELD}
+
+
+def test_death_is_final() -> None:
+    before = counted((), [reported("a", 0, leaving=True)], 0)
+
+    assert not alive(counted(before, [reported("a", 1, sequence=9)], 1))
+
+
+def test_a_dead_incarnation_is_not_born_again_from_its_last_report() -> None:
+    last = reported("a-1", 0, url="http://a")
+    records = counted((), [last], 0)
+    for at_s in range(0, 120, 5):
+        records = counted(records, [last, reported("a-2", at_s, url="http://a")], at_s)
+        assert list(alive(records)) == ["a-2"]
+
+
+def test_what_was_adopted_counts_at_the_adopter_alone() -> None:
+    before = counted((), [reported("a-1", 0, url="http://a")], 0)
+    adoption = Adoption(incarnation="a-1", entitlement="e", adopted=Held(slots=2))
+    reports = [reported("a-2", 1, url="http://a", adopted=[adoption])]
+
+    records = counted(before, reports, 1)
+
+    assert orphaned(records, reports, now_us=S)["e"].slots == 1
+
+
+def test_more_adopted_than_was_held_is_nothing_held() -> None:
+    before = counted((), [reported("a-1", 0, url="http://a")], 0)
+    adoption = Adoption(incarnation="a-1", entitlement="e", adopted=Held(99, 99, 99))
+    reports = [reported("a-2", 1, url="http://a", adopted=[adoption])]
+
+    assert orphaned(counted(before, reports, 1), reports, now_us=S) == {"e": Held()}
+
+
+def test_the_silent_are_remembered_up_to_a_bound() -> None:
+    records = counted((), [reported(name, number) for number, name in enumerate("abcd")], 3)
+
+    later = counted(records, [], 60)
+
+    assert [record.incarnation for record in later] == ["c", "d"]
+
+
+def test_a_new_owner_gives_everybody_their_full_time_again() -> None:
+    before = counted((), [reported("a", 0), reported("b", 0, leaving=True)], 10)
+
+    after = taken_over(before, at_us=10 * S, now_us=1_000 * S)
+
+    assert alive(census(after, [], now_us=1_030 * S, leases=LEASES))
+    assert orphaned(after, [], now_us=1_004 * S) == {"e": HELD}
+    assert orphaned(after, [], now_us=1_005 * S) == {}

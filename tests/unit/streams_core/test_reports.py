@@ -1,0 +1,59 @@
+"""Reports: partial ones are put together, and a lost or repeated one is harmless."""
+
+from __future__ import annotations
+
+from schemas.reports import AdmitterReport, Adoption, EntitlementReport
+from schemas.units import Held
+from streams.core.reports import merge
+
+
+def report(sequence: int, *held: tuple[str, int], full: bool = False) -> AdmitterReport:
+    """Return a report of so many slots by entitlement."""
+    return AdmitterReport(
+        pool="chat",
+        incarnation="a-1",
+        url="http://a",
+        sequence=sequence,
+        full=full,
+        entitlements=tuple(
+            EntitlementReport(entitlement=uid, held=Held(slots=slots)) for uid, slots in held
+        ),
+    )
+
+
+def slots(merged: AdmitterReport) -> dict[str, int]:
+    """Return the slots held by entitlement."""
+    return {item.entitlement: item.held.slots for item in merged.entitlements}
+
+
+def test_the_first_report_is_taken_as_it_is() -> None:
+    assert merge(None, report(4, ("x", 1))) == report(4, ("x", 1))
+
+
+def test_a_partial_report_changes_only_what_it_names() -> None:
+    merged = merge(report(1, ("x", 1), ("y", 2), full=True), report(2, ("y", 0)))
+
+    assert slots(merged) == {"x": 1, "y": 0}
+    assert merged.sequence == 2
+
+
+def test_a_full_report_forgets_what_it_does_not_name() -> None:
+    merged = merge(report(1, ("x", 1), ("y", 2), full=True), report(2, ("y", 3), full=True))
+
+    assert slots(merged) == {"y": 3}
+
+
+def test_an_older_or_equal_sequence_changes_nothing() -> None:
+    newest = report(5, ("x", 5), full=True)
+
+    assert merge(newest, report(5, ("x", 9), full=True)) is newest
+    assert merge(newest, report(3, ("x", 9), full=True)) is newest
+
+
+def test_adoptions_are_kept_until_they_are_named_again() -> None:
+    adopted = Adoption(incarnation="dead-1", entitlement="x", adopted=Held(slots=2))
+    first = AdmitterReport(
+        pool="chat", incarnation="a-1", url="http://a", sequence=1, adoptions=(adopted,)
+    )
+
+    assert merge(first, report(2, ("x", 1))).adoptions == (adopted,)
