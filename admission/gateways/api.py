@@ -92,13 +92,19 @@ class AdmissionApi:
             return None
 
     async def _at_home(self, refused: Refused, body: ReserveBody) -> Reservation | Refused:
-        """Ask the home once when this admitter's part of the floor is used up."""
+        """Ask the home once when this admitter's part of the floor is used up.
+
+        A home that cannot decide now (it has just started again) leaves the refusal as it is.
+        """
         home = refused.home_url.rstrip("/")
         exhausted = refused.reason == RefusalReason.SHARE_EXHAUSTED
         if not exhausted or home in ("", refused.admitter_url):
             return refused
         retried = msgspec.structs.replace(body, ticket=refused.ticket)
-        return await self._ask(home, retried) or refused
+        answer = await self._ask(home, retried)
+        if isinstance(answer, Refused) and answer.reason == RefusalReason.NO_STATE:
+            return refused
+        return answer or refused
 
     async def _at_owner(
         self, method: str, path: str, *, url: str, body: msgspec.Struct | None

@@ -22,7 +22,8 @@ class GatewayLimits:
     """The longest pause between two rounds, whatever ``Retry-After`` says."""
     renew_retry_ms: int = 500
     """Pause before a renewal that reached nobody is tried again, until the reservation expires."""
-    settle_attempts_max: int = 3
+    settle_attempts_max: int = 6
+    """With growing pauses of ``renew_retry_ms``: 7.5 s in all, after the usage was emitted."""
     partial_ms: int = 5_000
     """A generation that lasts longer emits an increment this often."""
     pending_events_max: int = 10_000

@@ -90,6 +90,7 @@ class ActiveReservation:
             await self._end()
         finally:
             await self._emit_final(ended_us)
+        await self._end_at_last()
 
     async def _stop_tasks(self) -> None:
         for task in self._tasks:
@@ -157,13 +158,21 @@ class ActiveReservation:
         self._emitter.submit(self._meter.final(ended_us, outcome=self.outcome))
 
     async def _end(self) -> None:
-        for attempt in range(self._limits.settle_attempts_max):
-            try:
-                self.settlement = await self._ending()
-            except (UnavailableError, RejectedRequestError):
-                await asyncio.sleep(self._limits.renew_retry_ms * (attempt + 1) / MS_PER_S)
-            else:
+        """Settle or release once; nobody may be there to hear it."""
+        try:
+            self.settlement = await self._ending()
+        except UnavailableError:
+            self.settlement = None
+        except RejectedRequestError as error:
+            self.settlement = Gone(str(error))
+
+    async def _end_at_last(self) -> None:
+        """Try again what reached nobody, while a dead owner's home may be taking it over."""
+        for attempt in range(1, self._limits.settle_attempts_max):
+            if self.settlement is not None:
                 return
+            await asyncio.sleep(self._limits.renew_retry_ms * attempt / MS_PER_S)
+            await self._end()
 
     def _ending(self) -> Awaitable[SettlementResult | Gone]:
         if not self._meter.has_begun:

@@ -194,6 +194,41 @@ async def test_a_home_that_refuses_is_asked_only_once() -> None:
         assert (len(other.asked), len(home.asked)) == (1, 1)
 
 
+async def test_a_home_without_state_leaves_the_refusal_as_it_is() -> None:
+    async with (
+        FakeAdmitter() as other,
+        FakeAdmitter() as home,
+        client_of([other.url], MemoryTransport()) as client,
+    ):
+        exhausted = refusal("share_exhausted", home_url=home.url, retry_after_ms=700)
+        other.refusals.append((429, exhausted))
+        home.refusals.append((503, refusal("no_state")))
+
+        answer = await refused(client)
+
+        assert (answer.reason, answer.retry_after_ms) == ("share_exhausted", 700)
+
+
+async def test_a_settlement_that_reached_nobody_is_made_when_somebody_is_there() -> None:
+    transport = MemoryTransport()
+    async with FakeAdmitter() as admitter, client_of([admitter.url], transport) as client:
+        async with client.reserve(BODY) as answer:
+            assert isinstance(answer, ActiveReservation)
+            answer.report(COUNTS)
+            admitter.broken = True
+            recovered = asyncio.create_task(recover_when_metered(admitter, transport))
+        await recovered
+
+        assert [settled for settled, _ in admitter.settled] == [answer.reservation_id]
+        assert answer.settlement is not None
+
+
+async def recover_when_metered(admitter: FakeAdmitter, transport: MemoryTransport) -> None:
+    """Answer again as soon as the usage was emitted, which does not wait for the settlement."""
+    await transport.until_stored(1)
+    admitter.broken = False
+
+
 async def test_an_admitter_that_is_gone_is_passed_over() -> None:
     gone = await dead_url()
     async with FakeAdmitter() as admitter, client_of([gone, admitter.url], MemoryTransport()) as c:
