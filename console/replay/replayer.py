@@ -81,21 +81,13 @@ async def replay(
         )
         source = client.source if client else ""
         recorder.write(_run_line(plan, source=source, started_us=started_us))
+        servers = {each.pool.name: each.server for each in replicas}
         desk = Desk(
-            plan=plan,
-            client=client,
-            servers={each.pool.name: each.server for each in replicas},
-            recorder=recorder,
-            stats=stats,
-            now_us=now_us,
+            plan=plan, client=client, servers=servers, recorder=recorder, stats=stats, now_us=now_us
         )
         arrivals = Arrivals(plan, desk, stats, now_us=now_us)
         async with background(plan, replicas, reporter, stats):
-            try:
-                await arrivals.send_all(stop, started_us=started_us)
-                await arrivals.drain(stop)
-            finally:
-                await arrivals.abort()
+            await arrivals.run(stop, started_us=started_us)
     return ReplayResult(
         run_id=plan.run_id,
         source=source,
@@ -148,6 +140,14 @@ class Arrivals:
             for uid, entitlement in pool.entitlements.items()
         ]
         self._mapper = Mapper(plan.mapping, tenants)
+
+    async def run(self, stop: asyncio.Event, *, started_us: int) -> None:
+        """Send everything, wait for what runs, and end what is left, whatever happens."""
+        try:
+            await self.send_all(stop, started_us=started_us)
+            await self.drain(stop)
+        finally:
+            await self.abort()
 
     async def send_all(self, stop: asyncio.Event, *, started_us: int) -> None:
         """Start every request at its time; return after the last one, or when stopped."""

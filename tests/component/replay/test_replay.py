@@ -63,9 +63,7 @@ async def through(
                 )
                 sending = Arrivals(plan, desk, stats, now_us=now_us)
                 async with background(plan, replicas, None, stats):
-                    await sending.send_all(asyncio.Event(), started_us=now_us())
-                    await sending.drain(asyncio.Event())
-                    await sending.abort()
+                    await sending.run(asyncio.Event(), started_us=now_us())
     yield stats
 
 
