@@ -31,6 +31,10 @@ ADMITTER_READY_S_MAX: Final = 60.0
 READY_POLL_S: Final = 0.1
 LOOPBACK: Final = "127.0.0.1"
 DATABASE: Final = "tokenpools"
+
+WORKERS_STAGE: Final = 1
+ADMISSION_STAGE: Final = 2
+"""Stopped first, so that streams hears the admitters leave; the servers (0) are stopped last."""
 ADMITTERS_MAX: Final = 64
 WORKERS_MAX: Final = 64
 
@@ -212,6 +216,7 @@ class Loop:
                 "PYTHONUNBUFFERED": "1",
             },
             log_path=self._log(name),
+            stage=ADMISSION_STAGE if command == "admission" else WORKERS_STAGE,
         )
 
     def _remember(self) -> None:

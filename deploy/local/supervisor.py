@@ -43,6 +43,8 @@ class ProcessSpec:
     environment: Mapping[str, str]
     log_path: Path
     stop_s_max: float = 10.0
+    stage: int = 0
+    """Stopped by stage, highest first; the children of one stage are stopped together."""
 
 
 Notice = Callable[[str, ProcessEvent, str], None]
@@ -92,10 +94,11 @@ class Supervisor:
         return child
 
     async def stop(self) -> None:
-        """Stop all processes, last started first, each within its bound; nothing starts again."""
+        """Stop all processes, highest stage first, each within its bound; nothing starts again."""
         self._stopping.set()
-        for child in reversed(self._children.values()):
-            await self._stop(child)
+        for stage in sorted({child.spec.stage for child in self._children.values()}, reverse=True):
+            children = [each for each in self._children.values() if each.spec.stage == stage]
+            await asyncio.gather(*(self._stop(child) for child in children))
 
     async def _spawn(self, child: Child) -> bool:
         """Start the child's process, or return False when everything is being stopped."""

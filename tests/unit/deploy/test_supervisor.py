@@ -80,7 +80,13 @@ class Door:
 
 
 def spec(
-    name: str, script: str, folder: Path, *, port: int = 0, stop_s_max: float = 10.0
+    name: str,
+    script: str,
+    folder: Path,
+    *,
+    port: int = 0,
+    stop_s_max: float = 10.0,
+    stage: int = 0,
 ) -> ProcessSpec:
     return ProcessSpec(
         name=name,
@@ -88,6 +94,7 @@ def spec(
         environment={},
         log_path=folder / "logs" / f"{name}.log",
         stop_s_max=stop_s_max,
+        stage=stage,
     )
 
 
@@ -142,12 +149,12 @@ async def test_a_child_that_ends_by_itself_is_named_with_its_status_and_tried_ev
     assert child.backoff_s >= 2 * first_backoff_s
 
 
-async def test_children_are_stopped_last_started_first(tmp_path: Path) -> None:
+async def test_children_are_stopped_stage_by_stage_the_highest_first(tmp_path: Path) -> None:
     events = Events()
     supervisor = Supervisor(notice=events)
     async with Door() as door:
-        for name in ("kafka", "streams-1", "admission-1"):
-            await supervisor.start(spec(name, OBEDIENT, tmp_path, port=door.port))
+        for stage, name in ((1, "streams-1"), (0, "kafka"), (2, "admission-1")):
+            await supervisor.start(spec(name, OBEDIENT, tmp_path, port=door.port, stage=stage))
             await door.arrival()
 
         await supervisor.stop()
