@@ -29,6 +29,7 @@ from schemas.connections import (
 )
 from schemas.specs import PoolRecord
 from streams.history.migrate import migrate
+from streams.history.settings import retention_from_env
 from streams.kafka import client_kwargs
 
 T = TypeVar("T")
@@ -67,7 +68,8 @@ def _prepare(plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say) -> Prep
         kafka, clickhouse = kafka_of(addresses, environ), clickhouse_of(addresses, environ)
         client = client_kwargs(kafka)
         created, applied = await asyncio.gather(
-            provision(kafka, client=client), asyncio.to_thread(migrate, clickhouse)
+            provision(kafka, client=client),
+            asyncio.to_thread(migrate, clickhouse, retention=retention_from_env(environ)),
         )
         say(f"topics: {len(created)} created; tables: {len(applied)} migrations applied")
         await publish_pools(records, kafka, client=client, now_us=time.time_ns() // 1_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from deploy.local.provision import create_commands, provision
 from schemas.catalog import json_schemas
 from streams.history.migrate import migrate as apply_migrations
 from streams.history.migrate import render
+from streams.history.settings import retention_from_env
 from streams.kafka import client_kwargs
 
 
@@ -41,12 +43,12 @@ def topics(show: bool, **given: Any) -> None:
 @options(CLICKHOUSE_VARIABLES)
 def migrate(show: bool, **given: Any) -> None:
     """Apply the ClickHouse migrations that are missing, in order, or print them."""
-    clickhouse = clickhouse_from(given)
+    clickhouse, retention = clickhouse_from(given), retention_from_env(os.environ)
     if show:
-        for name, sql in render(clickhouse):
+        for name, sql in render(clickhouse, retention=retention):
             click.echo(f"-- {name}\n{sql}\n")
         return
-    applied = apply_migrations(clickhouse)
+    applied = apply_migrations(clickhouse, retention=retention)
     click.echo(f"applied {len(applied)} migrations: {', '.join(applied) or 'none was missing'}")
 
 
