@@ -14,6 +14,7 @@ ELASTIC, SPOT, PREEMPTIBLE = ServiceClass.ELASTIC, ServiceClass.SPOT, ServiceCla
 
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 10**6), st.just(AMOUNT_MAX))
 vectors = st.builds(Resources, sizes, sizes, sizes)
+slot_vectors = st.builds(Resources, st.just(0), st.just(0), st.integers(0, 20))
 weights = st.integers(1, 5_000_000)
 
 
@@ -21,10 +22,9 @@ weights = st.integers(1, 5_000_000)
 def claims(draw: st.DrawFn, *, one_dimension: bool = False) -> Claim:
     """Return a claim as a spec allows it; demands beyond every ceiling included."""
     service_class = draw(st.sampled_from(ServiceClass))
-    baseline = draw(vectors) if service_class.has_baseline else NOTHING
-    demand = draw(vectors)
-    if one_dimension:
-        baseline, demand = Resources(0, 0, baseline.slots), Resources(0, 0, demand.slots)
+    amounts = slot_vectors if one_dimension else vectors
+    baseline = draw(amounts) if service_class.has_baseline else NOTHING
+    demand = draw(amounts)
     guaranteed = service_class is ServiceClass.GUARANTEED
     return Claim(
         uid="",
@@ -32,8 +32,8 @@ def claims(draw: st.DrawFn, *, one_dimension: bool = False) -> Claim:
         weight_ppm=draw(weights),
         demand=demand,
         baseline=baseline,
-        ceiling=baseline if guaranteed else draw(vectors).at_least(baseline),
-        lendable=draw(vectors).at_most(baseline) if guaranteed else NOTHING,
+        ceiling=baseline if guaranteed else draw(amounts).at_least(baseline),
+        lendable=draw(amounts).at_most(baseline) if guaranteed else NOTHING,
     )
 
 

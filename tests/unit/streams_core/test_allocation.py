@@ -116,6 +116,14 @@ ELASTIC, SPOT, PREEMPTIBLE = ServiceClass.ELASTIC, ServiceClass.SPOT, ServiceCla
             id="and by baseline",
         ),
         pytest.param(
+            [
+                claim("a", ELASTIC, demand=16, baseline=8, weight=3_000_000),
+                claim("b", ELASTIC, demand=8, baseline=8, weight=1_000_000),
+            ],
+            {"a": 8, "b": 8},
+            id="no weight bursts over a peer's baseline",
+        ),
+        pytest.param(
             [claim("s", SPOT, demand=10), claim("x", PREEMPTIBLE, demand=10)],
             {"s": 10, "x": 6},
             id="preemptible comes last",

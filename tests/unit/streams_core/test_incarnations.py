@@ -24,16 +24,17 @@ def reported(
     url: str = "",
     sequence: int = 1,
     leaving: bool = False,
+    expires_in_s: int = 15,
     adopted: Sequence[Adoption] = (),
 ) -> Reported:
-    """Return a report that holds 3 slots of ``e``, the last of which expires in 15 s."""
+    """Return a report that holds 3 slots of ``e`` until they expire."""
     report = AdmitterReport(
         pool="chat",
         incarnation=incarnation,
         url=url or f"http://{incarnation}",
         sequence=sequence,
         leaving=leaving,
-        expires_in_ms=15_000,
+        expires_in_ms=expires_in_s * 1_000,
         entitlements=(EntitlementReport(entitlement="e", held=HELD),),
         adoptions=tuple(adopted),
     )
@@ -78,6 +79,16 @@ def test_a_newcomer_under_its_url_replaces_an_incarnation() -> None:
     assert list(alive(records)) == ["a-2"]
     assert records[0].replaced_by == "a-2"
     assert orphaned(records, [], now_us=2 * S) == {"e": HELD}
+
+
+def test_long_reservations_of_a_replaced_incarnation_count_to_their_end() -> None:
+    last = reported("a-1", 0, url="http://a", expires_in_s=100)
+    records = counted((), [last], 0)
+    for at_s in (2, 60, 99):
+        records = counted(records, [reported("a-2", at_s, url="http://a")], at_s)
+
+    assert orphaned(records, [], now_us=99 * S) == {"e": HELD}
+    assert orphaned(records, [], now_us=100 * S) == {}
 
 
 def test_death_is_final() -> None:

@@ -33,6 +33,14 @@ def test_an_increment_that_was_folded_in_mid_tick_pays_its_part_of_the_tick() ->
     assert payout.take(since_us=11 * S, until_us=12 * S) == {"a": 50}
 
 
+def test_what_is_folded_in_behind_the_last_tick_begins_with_the_next() -> None:
+    payout = Payout()
+    payout.take(since_us=9 * S, until_us=10 * S)
+    payout.add("a", cost_tokens=100, duration_us=2 * S, now_us=9 * S)
+
+    assert payout.take(since_us=10 * S, until_us=11 * S) == {"a": 50}
+
+
 def test_a_tick_that_comes_late_is_paid_what_was_due() -> None:
     payout = Payout()
     payout.add("a", cost_tokens=100, duration_us=10 * S, now_us=0)

@@ -267,6 +267,22 @@ def test_what_the_dead_hold_is_kept_from_others_until_it_expires() -> None:
     assert grants(START_US + 12 * SECOND_US) == 16
 
 
+def test_demoted_requests_are_counted_in_the_common_share_and_fill_no_share() -> None:
+    """``e`` has a share of 6 and holds 6 demoted ones: 4 of 16 slots are left for spot."""
+    loop = Loop()
+    for _ in range(4):
+        loop.tick(a=(holding("e", 6),), b=())
+    demoted = msgspec.structs.replace(
+        holding("e", 6), held_above_share=Held(kv_bytes=6 * GIB, slots=6)
+    )
+    for _ in range(4):
+        last = loop.tick(a=(demoted,), b=(holding("s", 0, refused=16),))
+    state = last.record.state[0]
+
+    assert usable(state, "e") == {"a": 6}
+    assert usable(state, "s") == {"b": 4}
+
+
 def test_a_removed_entitlement_loses_its_share_and_its_holdings_still_count() -> None:
     loop = Loop()
     for _ in range(4):
