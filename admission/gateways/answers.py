@@ -46,6 +46,8 @@ class Refused:
     ticket: str = ""
     home_url: str = ""
     dimension: Dimension | None = None
+    limit: int = 0
+    """The limit that was met, in the dimension's unit."""
     status: int = 429
     admitter_url: str = ""
 
@@ -72,6 +74,7 @@ def reservation_answer(reply: Reply) -> Reservation | Refused:
         ticket=refusal.ticket,
         home_url=refusal.home_url,
         dimension=refusal.dimension,
+        limit=refusal.limit,
         status=reply.status,
         admitter_url=reply.url,
     )

@@ -52,7 +52,7 @@ class AdmissionApi:
         """
         refused: Refused | None = None
         for _ in range(self._limits.rounds_max):
-            for url in self._admitters.order(now_ms=_monotonic_ms()):
+            for url in self._admitters.order(now_ms=_monotonic_ms(), asker=_asker(body)):
                 answer = await self._ask(url, body)
                 if isinstance(answer, Reservation):
                     return answer
@@ -94,12 +94,16 @@ class AdmissionApi:
     async def _at_home(self, refused: Refused, body: ReserveBody) -> Reservation | Refused:
         """Ask the home once when this admitter's part of the floor is used up.
 
+        Where this admitter has no part at all, the floor lies whole at the home: later requests
+        of the entitlement go there first.
         A home that cannot decide now (it has just started again) leaves the refusal as it is.
         """
         home = refused.home_url.rstrip("/")
         exhausted = refused.reason == RefusalReason.SHARE_EXHAUSTED
         if not exhausted or home in ("", refused.admitter_url):
             return refused
+        if refused.limit == 0:
+            self._admitters.has_home(_asker(body), home)
         retried = msgspec.structs.replace(body, ticket=refused.ticket)
         answer = await self._ask(home, retried)
         if isinstance(answer, Refused) and answer.reason == RefusalReason.NO_STATE:
@@ -152,6 +156,10 @@ class AdmissionApi:
     async def _pause(self, refused: Refused | None) -> None:
         wait_ms = refused.retry_after_ms if refused else self._limits.round_wait_ms_max
         await asyncio.sleep(min(wait_ms, self._limits.round_wait_ms_max) / MS_PER_S)
+
+
+def _asker(body: ReserveBody) -> tuple[str, str]:
+    return body.pool, body.entitlement
 
 
 def _monotonic_ms() -> int:

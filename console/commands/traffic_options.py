@@ -7,11 +7,15 @@ from typing import Any, TypeVar
 
 import click
 
+from simulation.catalog import DEFAULT_SEED
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--workload", default="", help="A seeded generator by name, without a trace."),
-    click.option("--seed", type=int, default=1, show_default=True, help="Of the workload."),
+    click.option(
+        "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Of the workload."
+    ),
     click.option("--speed", default="1", show_default=True, help="Multiplies the load."),
     click.option(
         "--scale-capacity", is_flag=True, help="Multiply the replicas' capacity by the speed too."
