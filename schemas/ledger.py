@@ -122,6 +122,8 @@ class AdmitterRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Dead: until when its last holdings count."""
     held: dict[str, Held] = {}
     replaced_by: str = ""
+    left: bool = False
+    """It said that it was leaving: it serves nothing any more, not even a static safe share."""
 
 
 class DebtRecord(msgspec.Struct, frozen=True, kw_only=True):

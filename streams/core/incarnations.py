@@ -3,7 +3,7 @@
 An incarnation is dead once it said ``leaving``, another one reported under its URL, or nothing was
 received from it for lease + hold.  Death is final: a dead one that wakes starts again as a new
 incarnation.  What it held last counts until the latest expiry that it reported.  All times are
-the tick owner's clock; a new owner starts them again, which only makes them longer.
+the tick owner's clock; a new owner starts them again.
 """
 
 from __future__ import annotations
@@ -29,17 +29,27 @@ def patience_us(leases: Leases) -> int:
 
 
 def taken_over(
-    previous: Sequence[AdmitterRecord], *, at_us: int, now_us: int
+    previous: Sequence[AdmitterRecord], *, at_us: int, now_us: int, leases: Leases
 ) -> tuple[AdmitterRecord, ...]:
-    """Return the former owner's records in the new owner's clock; ``at_us`` is their time."""
-    return tuple(
-        msgspec.structs.replace(
-            record,
-            received_us=now_us if record.alive else record.received_us - at_us + now_us,
-            counts_until_us=max(0, record.counts_until_us - at_us) + now_us,
-        )
-        for record in previous
-    )
+    """Return the former owner's records in the new owner's clock; ``at_us`` is their time.
+
+    Everybody gets the full time again, because the clocks may differ.  What is over by more than
+    lease + hold by both clocks is believed to be over: such a holding no longer counts, and such
+    an admitter has one lease to be heard (a whole restart would else wait for the dead).
+    """
+    patience = patience_us(leases)
+
+    def moved(record: AdmitterRecord) -> AdmitterRecord:
+        received_us, until_us = now_us, record.counts_until_us
+        if not record.alive:
+            received_us = record.received_us - at_us + now_us
+        elif now_us - record.received_us > patience:
+            received_us = now_us - leases.hold_seconds * US_PER_S
+        if now_us - until_us <= patience:
+            until_us = max(0, until_us - at_us) + now_us
+        return msgspec.structs.replace(record, received_us=received_us, counts_until_us=until_us)
+
+    return tuple(moved(record) for record in previous)
 
 
 def census(
@@ -67,6 +77,11 @@ def census(
 def alive(records: Sequence[AdmitterRecord]) -> dict[str, AdmitterRecord]:
     """Return the live ones by incarnation, in the order of their names."""
     return {record.incarnation: record for record in records if record.alive}
+
+
+def is_silent(record: AdmitterRecord) -> bool:
+    """Say whether it is dead by silence alone, so that it may still serve on its own."""
+    return not (record.alive or record.replaced_by or record.left)
 
 
 def orphaned(
@@ -100,6 +115,7 @@ def _recorded(reported: Reported) -> AdmitterRecord:
         received_us=reported.received_us,
         counts_until_us=reported.received_us + report.expires_in_ms * US_PER_MS,
         held=_held(report),
+        left=report.leaving,
     )
 
 
@@ -133,7 +149,7 @@ def _buried(record: AdmitterRecord, *, now_us: int, patience_us: int) -> Admitte
 
 def _matters(record: AdmitterRecord, *, now_us: int, patience_us: int) -> bool:
     """Alive, or its holdings count, or it may not know yet that it is dead."""
-    kept_us = patience_us if record.replaced_by else max(patience_us, SILENT_KEPT_US)
+    kept_us = max(patience_us, SILENT_KEPT_US) if is_silent(record) else patience_us
     return record.alive or record.counts_until_us > now_us or now_us - record.received_us <= kept_us
 
 

@@ -69,10 +69,10 @@ def scene_of(record: TickRecord | None, sources: TickSources) -> Scene:
     version = _version(record, sources)
     last = record or TickRecord(pool=sources.pool.name, version=NO_VERSION, at_us=sources.now_us)
     before, raise_after_us = last.admitters, last.raise_after_us
-    if sources.takeover and record is not None:
-        before = taken_over(before, at_us=last.at_us, now_us=sources.now_us)
-        raise_after_us = sources.now_us + sources.pool.leases.lease_ms * US_PER_MS
     leases = sources.pool.leases
+    if sources.takeover and record is not None:
+        before = taken_over(before, at_us=last.at_us, now_us=sources.now_us, leases=leases)
+        raise_after_us = sources.now_us + leases.lease_ms * US_PER_MS
     admitters = census(before, sources.reports, now_us=sources.now_us, leases=leases)
     live = alive(admitters)
     heard = {reported.report.incarnation for reported in sources.reports}

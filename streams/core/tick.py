@@ -22,6 +22,7 @@ from streams.core import overshoot
 from streams.core.capacity import LiveCapacity
 from streams.core.distribution import Distribution, distribute
 from streams.core.followed import COMMON, Key, newest, published
+from streams.core.incarnations import is_silent
 from streams.core.policy import Decision, decide, replay
 from streams.core.publication import in_parts, is_due, whole
 from streams.core.reports import Reported
@@ -161,7 +162,7 @@ def _view(item: AdmitterRecord, scene: Scene, distribution: Distribution) -> Adm
 
 def _last_home(item: AdmitterRecord, scene: Scene) -> tuple[str, ...]:
     """Return the entitlements that a silent incarnation was last named home of."""
-    if item.alive or item.replaced_by:
+    if not is_silent(item):
         return ()
     views = scene.record.state[0].admitters if scene.record.state else ()
     for view in views:
@@ -177,7 +178,9 @@ def _bound(
     """Return the overshoot bound of this tick."""
     live = scene.sight.live
     reports = [item.report for item in sources.reports if item.report.incarnation in live]
-    silent = [view.last_home for view in views if not view.alive and not view.replaced_by]
+    silent = [
+        view.last_home for view, item in zip(views, scene.admitters, strict=True) if is_silent(item)
+    ]
     oldest_us = max((sources.now_us - item.received_us for item in live.values()), default=0)
     states_ms = max((report.state_age_ms for report in reports), default=0)
     pool = sources.pool

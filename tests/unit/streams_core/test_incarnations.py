@@ -8,7 +8,14 @@ from schemas.ledger import AdmitterRecord
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.specs import Leases
 from schemas.units import Held
-from streams.core.incarnations import alive, census, orphaned, patience_us, taken_over
+from streams.core.incarnations import (
+    alive,
+    census,
+    is_silent,
+    orphaned,
+    patience_us,
+    taken_over,
+)
 from streams.core.reports import Reported
 
 S = 1_000_000
@@ -68,6 +75,15 @@ def test_whoever_leaves_is_dead_at_once_and_counts_until_its_last_expiry() -> No
     assert not alive(records)
     assert orphaned(records, [], now_us=14 * S) == {"e": HELD}
     assert orphaned(records, [], now_us=15 * S) == {}
+
+
+def test_only_the_silent_may_still_serve_on_their_own() -> None:
+    before = counted((), [reported("a", 0), reported("b", 0, leaving=True)], 0)
+
+    records = counted(before, [], 36)
+
+    assert [(record.incarnation, is_silent(record)) for record in records] == [("a", True)]
+    assert not is_silent(before[1])
 
 
 def test_a_newcomer_under_its_url_replaces_an_incarnation() -> None:
@@ -134,8 +150,19 @@ def test_the_silent_are_remembered_up_to_a_bound() -> None:
 def test_a_new_owner_gives_everybody_their_full_time_again() -> None:
     before = counted((), [reported("a", 0), reported("b", 0, leaving=True)], 10)
 
-    after = taken_over(before, at_us=10 * S, now_us=1_000 * S)
+    after = taken_over(before, at_us=10 * S, now_us=30 * S, leases=LEASES)
 
-    assert alive(census(after, [], now_us=1_030 * S, leases=LEASES))
-    assert orphaned(after, [], now_us=1_004 * S) == {"e": HELD}
-    assert orphaned(after, [], now_us=1_005 * S) == {}
+    assert alive(census(after, [], now_us=65 * S, leases=LEASES))
+    assert not alive(census(after, [], now_us=66 * S, leases=LEASES))
+    assert orphaned(after, [], now_us=34 * S) == {"e": HELD}
+    assert orphaned(after, [], now_us=35 * S) == {}
+
+
+def test_a_new_owner_who_comes_long_after_waits_one_lease_for_those_it_knows() -> None:
+    before = counted((), [reported("a", 0), reported("b", 0, leaving=True)], 10)
+
+    after = taken_over(before, at_us=10 * S, now_us=1_000 * S, leases=LEASES)
+
+    assert list(alive(census(after, [], now_us=1_005 * S, leases=LEASES))) == ["a"]
+    assert alive(census(after, [], now_us=1_006 * S, leases=LEASES)) == {}
+    assert orphaned(after, [], now_us=1_000 * S) == {}
