@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from console.live.display import Display, Head
-from console.live.view import LoopView
+from console.live.view import LoopView, PoolRow
 from console.live.watch import Watcher
 from console.loop_session import clickhouse_of, kafka_of, running_loop
 from console.poolsfile import PoolsFile, ReplaySection
@@ -42,6 +42,8 @@ from streams.kafka import client_kwargs
 SCENES: Final = Path(__file__).with_name("scenes")
 BAR_CELLS: Final = 40
 RUN_ID_BYTES: Final = 4
+SHARES_S_MAX: Final = 20
+SHARES_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,7 @@ async def perform(show: Show, stage: Stage, *, console: Console) -> Outcome:
     plan = _plan(show)
     stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
     async with watched(stage):
+        await shares_given(stage.view, say=console.print)
         async with Display(stage.view, console=console, head=Progress(stats, show.traffic)):
             result = await replay(
                 plan, kafka=stage.kafka, urls=stage.urls, stats=stats, stop=asyncio.Event()
@@ -135,6 +138,27 @@ def _plan(show: Show, *, like: ReplayResult | None = None) -> ReplayPlan:
         admission=like is None,
         replica_schedule=() if like is None else like.replica_changes,
     )
+
+
+async def shares_given(view: LoopView, *, say: Callable[[str], None]) -> None:
+    """Return once the admitters may use most of each pool, or ``SHARES_S_MAX`` have passed.
+
+    A streams worker that takes over raises nothing for one lease, so a loop that is started again
+    has nothing to give at first.
+    """
+    deadline_s = time.monotonic() + SHARES_S_MAX
+    while not view.pools() or not all(_is_given(pool) for pool in view.pools()):
+        if time.monotonic() > deadline_s:
+            say(f"the admitters were not given their shares within {SHARES_S_MAX} s; going on")
+            return
+        await asyncio.sleep(SHARES_POLL_S)
+
+
+def _is_given(pool: PoolRow) -> bool:
+    """Whether nine tenths of the slots are granted, held or in the common share."""
+    common = sum(row.common_slots for row in pool.admitters)
+    granted = sum(max(row.grant.slots, row.held_slots) for row in pool.entitlements)
+    return 10 * (common + granted) >= 9 * pool.capacity.slots > 0
 
 
 @asynccontextmanager

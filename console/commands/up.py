@@ -48,6 +48,12 @@ ADMISSION_PORT = 18_080
     show_default=True,
     help="Port of the first admitter; the others follow.",
 )
+@click.option(
+    "--no-provision",
+    is_flag=True,
+    help="Create no topics, only check them (see `tokenpools topics --print`). "
+    "Environment: TOKENPOOLS_PROVISION=false.",
+)
 def up(
     file: Path,
     state_dir: Path,
@@ -57,6 +63,7 @@ def up(
     kafka_controller_port: int,
     clickhouse_port: int,
     admission_port: int,
+    no_provision: bool,
 ) -> None:
     """Keep the loop running here: Kafka, ClickHouse, streams, history, autoscaler, admitters.
 
@@ -76,6 +83,7 @@ def up(
             clickhouse=clickhouse_port,
             admission=admission_port,
         ),
+        environment={"TOKENPOOLS_PROVISION": "false"} if no_provision else {},
     )
     run_until_signal(_keep_running(plan, records))
 
