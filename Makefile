@@ -3,9 +3,12 @@
 #   make run ARGS="--seed 7"             arguments for the command
 #   make install PYTHON=/path/python3.12 the Python to build with
 #   make install VENV=.venv-3.12         the folder to build in
+#   make test WORKERS=0                  tests one after another, in one process
 
 VENV = .venv
 BIN = $(VENV)/bin
+# Tests mostly wait for servers, so more workers than cores.
+WORKERS = 4
 CODE = schemas streams admission simulation console deploy
 # Nothing is built in an isolated environment: that would download without hashes.
 INSTALL = install --require-hashes --no-build-isolation
@@ -25,7 +28,7 @@ run: install ## Start the loop, replay traffic, show it live, sum up, stop (ARGS
 	@$(BIN)/tokenpools run $(ARGS)
 
 test: install-dev ## Run every test (ARGS="tests/unit -k debt")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install-dev ## Check style, types and layout
 	$(BIN)/ruff check
@@ -38,7 +41,7 @@ format: install-dev ## Rewrite the code in the project's style
 	$(BIN)/ruff format
 
 schema: install ## Write the JSON Schema of every message again
-	$(BIN)/python -m schemas.jsonschema
+	$(BIN)/tokenpools schemas --out docs/schemas
 
 bench: install-dev ## Measure (tests/bench, not part of `make test`)
 	$(BIN)/python -m pytest tests/bench $(ARGS)

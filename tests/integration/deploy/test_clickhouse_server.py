@@ -278,7 +278,8 @@ def test_descriptors_are_given_back(server: ClickHouseProcess) -> None:
         client.post("SELECT 1")
         client.post("SELECT nothing")
 
-    assert holder.num_fds() <= before + 5
+    # A leak of one per request would be 400; threads of the pool may open a few of their own.
+    assert holder.num_fds() <= before + 20
 
 
 def test_more_statements_than_may_wait_are_told_to_come_again(server: ClickHouseProcess) -> None:
