@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from console.live.render import p99_ms, reasons_text
-from console.live.view import LoopView
+from console.live.view import LoopView, Overshoot
 from console.reconcile import Reconciliation
 from console.replay.replayer import ReplayResult
 from schemas.pools import Pool
 from schemas.scaling import ScaleDecision
 from schemas.specs import ServiceClass
-from schemas.units import US_PER_S, Resources
+from schemas.units import BYTES_PER_GIB, US_PER_S
 from streams.core.chargeback import Line, Statement, TokenClass
 
 LatencyMs = Mapping[ServiceClass, int]
@@ -45,7 +45,7 @@ def print_summary(console: Console, outcome: Outcome, pools: Sequence[Pool]) -> 
         console.print(line)
     if outcome.statement is not None:
         console.print(money_table(outcome.statement))
-    for line in excess_lines(outcome.view.excess()):
+    for line in overshoot_lines(outcome.view.overshoots()):
         console.print(line)
     for line in reconciliation_lines(outcome.reconciliation, settled=settled_tokens(outcome.view)):
         console.print(line, soft_wrap=True, highlight=False)
@@ -173,13 +173,14 @@ def amounts_text(amounts: Sequence[tuple[str, Decimal | None]]) -> str:
     return " + ".join(parts + ["unpriced"] * unpriced) or "-"
 
 
-def excess_lines(excess: Mapping[str, tuple[Resources, Resources]]) -> list[str]:
-    """Return the worst excess over capacity of each pool beside the bound exported with it."""
+def overshoot_lines(overshoots: Mapping[str, Overshoot]) -> list[str]:
+    """Return the worst excess over capacity of each pool beside the largest bound exported."""
     return [
-        f"worst excess over capacity in {name}: {worst.slots} slots (bound {bound.slots}), "
-        f"{worst.kv_bytes:,} bytes of KV (bound {bound.kv_bytes:,}), "
-        f"{worst.tokens_per_s} tokens/s (bound {bound.tokens_per_s})"
-        for name, (worst, bound) in sorted(excess.items())
+        f"worst excess over capacity in {name}: {one.excess_max.slots} slots (largest bound "
+        f"exported: {one.bound_max.slots}), {one.excess_max.kv_bytes / BYTES_PER_GIB:.2f} GiB of "
+        f"KV ({one.bound_max.kv_bytes / BYTES_PER_GIB:.2f}); beyond the bound of the moment in "
+        f"{one.beyond} of {one.ticks} ticks"
+        for name, one in sorted(overshoots.items())
     ]
 
 

@@ -82,6 +82,29 @@ class PoolRow:
     admitters: tuple[AdmitterRow, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Overshoot:
+    """How far a pool's holdings exceeded its capacity, tick by tick (law 2)."""
+
+    ticks: int = 0
+    beyond: int = 0
+    """Ticks in which held slots or KV exceeded capacity by more than the exported bound."""
+    excess_max: Resources = NOTHING
+    bound_max: Resources = NOTHING
+    """Its throughput is tokens over any window, not a rate."""
+
+    def seen(self, tick: Tick) -> Overshoot:
+        """Return this with one more tick."""
+        excess, bound = tick.excess, tick.overshoot_bound
+        beyond = excess.slots > bound.slots or excess.kv_bytes > bound.kv_bytes
+        return Overshoot(
+            ticks=self.ticks + 1,
+            beyond=self.beyond + beyond,
+            excess_max=self.excess_max.at_least(excess),
+            bound_max=self.bound_max.at_least(bound),
+        )
+
+
 @dataclass
 class PoolView:
     """What was last seen of one pool."""
@@ -91,8 +114,7 @@ class PoolView:
     reports: dict[str, AdmitterReport] = field(default_factory=dict)
     entitlement_reports: dict[tuple[str, str], EntitlementReport] = field(default_factory=dict)
     decision: ScaleDecision | None = None
-    excess_max: Resources = NOTHING
-    bound_at_excess: Resources = NOTHING
+    overshoot: Overshoot = Overshoot()
 
 
 class LoopView:
@@ -150,9 +172,9 @@ class LoopView:
         """Return the times to first token of recent requests by class (microseconds)."""
         return {kind: list(samples) for kind, samples in self._ttft_us.items()}
 
-    def excess(self) -> dict[str, tuple[Resources, Resources]]:
-        """Return per pool the worst excess over capacity and the bound exported with it."""
-        return {name: (view.excess_max, view.bound_at_excess) for name, view in self._pools.items()}
+    def overshoots(self) -> dict[str, Overshoot]:
+        """Return per pool how far what was held exceeded capacity, and what bound was exported."""
+        return {name: view.overshoot for name, view in self._pools.items()}
 
     def counters(self) -> dict[str, EntitlementReport]:
         """Return the counters of every incarnation, keyed ``pool/incarnation/entitlement``."""
@@ -165,10 +187,7 @@ class LoopView:
     def _see_tick(self, tick: Tick) -> None:
         view = self._pools.setdefault(tick.pool, PoolView())
         view.tick = tick
-        worst = view.excess_max.at_least(tick.excess)
-        if worst != view.excess_max:
-            view.excess_max = worst
-            view.bound_at_excess = tick.overshoot_bound
+        view.overshoot = view.overshoot.seen(tick)
         for output in tick.outputs:
             self._classes[tick.pool, output.entitlement] = output.service_class
 

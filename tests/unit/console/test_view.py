@@ -75,15 +75,19 @@ def test_an_admitters_shares_come_from_the_newest_state() -> None:
     assert admitter.common_slots == 2
 
 
-def test_the_worst_excess_is_kept_with_the_bound_of_its_tick() -> None:
+def test_the_worst_excess_stands_beside_the_bound_and_ticks_beyond_it_are_counted() -> None:
     view = LoopView()
-    worst = msgspec.structs.replace(
-        TICK, excess=Resources(slots=3), overshoot_bound=Resources(slots=4)
-    )
-    for tick in (TICK, worst, TICK):
-        view.see(tick)
+    for excess, bound in ((0, 0), (3, 4), (2, 1)):
+        view.see(
+            msgspec.structs.replace(
+                TICK, excess=Resources(slots=excess), overshoot_bound=Resources(slots=bound)
+            )
+        )
 
-    assert view.excess()["chat"] == (Resources(slots=3), Resources(slots=4))
+    overshoot = view.overshoots()["chat"]
+
+    assert (overshoot.excess_max.slots, overshoot.bound_max.slots) == (3, 4)
+    assert (overshoot.beyond, overshoot.ticks) == (1, 3)
 
 
 def test_scale_decisions_are_told_once_and_only_new_ones() -> None:
