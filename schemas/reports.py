@@ -25,7 +25,15 @@ class EntitlementReport(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn: Resources = NOTHING
     """Tickets of other incarnations that came back here, until they would have lapsed there."""
     expected_duration_ms: int = 0
-    """Mean time a request holds its slot, as observed here; 0: nothing seen yet."""
+    """Mean time a request holds its slot, as observed here; 0: nothing seen yet.
+
+    What refused tokens are divided by, since they are an unbiased sample of requests.
+    """
+    held_duration_ms: int = 0
+    """What held tokens are divided by: at any instant long requests are overrepresented.
+
+    Mean of (reserved tokens x duration) / mean of tokens really used; 0: as the expected one.
+    """
     largest_request_tokens: int = 0
     """The largest estimate admitted within the last lease (overshoot bound)."""
     estimator_error_tokens: int = 0

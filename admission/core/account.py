@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from admission.core.bucket import Bucket
-from admission.core.estimator import MeanDuration, OutputEstimator
+from admission.core.estimator import HeldDuration, MeanDuration, OutputEstimator
 from admission.core.pending import Pending
 from admission.core.reservations import Open
 from admission.core.share import Room
@@ -95,6 +95,7 @@ class Account:
     withdrawn: Pending = field(default_factory=Pending)
     outputs: OutputEstimator = field(default_factory=OutputEstimator)
     duration: MeanDuration = field(default_factory=MeanDuration)
+    held_duration: HeldDuration = field(default_factory=HeldDuration)
     largest: Largest = field(default_factory=Largest)
     counters: Counters = field(default_factory=Counters)
 

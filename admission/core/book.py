@@ -110,7 +110,11 @@ class Book:
         if completed:
             account.outputs.observe(ceil_div(used.output_tokens, item.slots))
         if not item.adopted:
-            account.duration.observe((now.mono_us - item.started_us) // US_PER_MS)
+            ran_ms = (now.mono_us - item.started_us) // US_PER_MS
+            account.duration.observe(ran_ms)
+            account.held_duration.observe(
+                ran_ms, reserved_tokens=item.tokens, used_tokens=ended.charged_tokens
+            )
         counters = account.counters
         counters.settled += 1
         counters.settled_tokens += used

@@ -24,6 +24,8 @@ _STEPS: Final = 8
 """Buckets per power of two above that."""
 DURATION_WEIGHT: Final = 8
 """One new duration counts an eighth of the mean."""
+HELD_WEIGHT: Final = 32
+"""One new request counts a thirty-second: its length varies more than a mean of durations."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,29 @@ class MeanDuration:
             return
         step = abs(duration_ms - self.mean_ms) // DURATION_WEIGHT
         self.mean_ms = max(1, self.mean_ms + (step if duration_ms > self.mean_ms else -step))
+
+
+@dataclass(slots=True)
+class HeldDuration:
+    """The time by which held tokens become a rate, newer requests counting more.
+
+    Of the requests that run at an instant the long ones are overrepresented, so their tokens
+    divided by the mean duration would overstate what they produce.  By Little's law the right
+    divisor is mean(reserved x duration) / mean(used).
+    """
+
+    token_ms: int = 0
+    tokens: int = 0
+
+    @property
+    def mean_ms(self) -> int:
+        """0: nothing seen yet."""
+        return max(1, self.token_ms // self.tokens) if self.tokens else 0
+
+    def observe(self, duration_ms: int, *, reserved_tokens: int, used_tokens: int) -> None:
+        """Fold one request in; what was seen before fades by a part of ``HELD_WEIGHT``."""
+        self.token_ms += reserved_tokens * duration_ms - self.token_ms // HELD_WEIGHT
+        self.tokens += used_tokens - self.tokens // HELD_WEIGHT
 
 
 def bucket_of(tokens: int) -> int:

@@ -80,9 +80,9 @@ def _has_anything(account: Account, now_us: int) -> bool:
 
 def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) -> EntitlementReport:
     counters = account.counters
-    mean_ms = account.duration.mean_ms
+    mean_ms, held_ms = account.duration.mean_ms, account.held_duration.mean_ms
     above = Held(account.common_tokens, account.kv_bytes_above, account.slots_above)
-    common_rate = account.common_tokens * MS_PER_S // (mean_ms or MS_PER_S)
+    common_rate = account.common_tokens * MS_PER_S // (held_ms or MS_PER_S)
     return EntitlementReport(
         entitlement=account.spec.uid,
         held=account.held,
@@ -91,6 +91,7 @@ def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) ->
         pending=account.pending.total,
         withdrawn=account.withdrawn.total,
         expected_duration_ms=mean_ms,
+        held_duration_ms=held_ms,
         largest_request_tokens=account.largest.value(
             now_us=now_us, window_ms=desk.spec.leases.lease_ms
         ),

@@ -1,8 +1,10 @@
 """Demand: how much would each entitlement use if it could?
 
 Throughput: what it is served or what its open requests will produce, whichever is more, plus what
-was refused.  KV cache and slots: what it holds plus what was refused.  A refusal that came back
-at another admitter is withdrawn there and pending here until it lapses: the sum takes it off.
+was refused.  Held tokens are divided by a duration of their own, since long requests are
+overrepresented among those that run.  KV cache and slots: what it holds plus what was refused.  A
+refusal that came back at another admitter is withdrawn there and pending here until it lapses: the
+sum takes it off.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def local_of(report: EntitlementReport) -> Local:
     return Local(
         held=held,
         steady=Resources(
-            rate_of(held.tokens, duration_ms=report.expected_duration_ms),
+            rate_of(
+                held.tokens, duration_ms=report.held_duration_ms or report.expected_duration_ms
+            ),
             held.kv_bytes,
             held.slots,
         ),

@@ -230,6 +230,7 @@ MESSAGES: dict[str, list[Any]] = {
                     held=HELD,
                     pending=SOME,
                     expected_duration_ms=4_000,
+                    held_duration_ms=6_000,
                     largest_request_tokens=300,
                     level_tokens=100,
                     admitted=10,

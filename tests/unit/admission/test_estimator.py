@@ -5,6 +5,7 @@ import pytest
 from admission.core.estimator import (
     SAMPLES_MAX,
     SAMPLES_MIN,
+    HeldDuration,
     MeanDuration,
     OutputEstimator,
     bucket_of,
@@ -66,3 +67,31 @@ def test_mean_duration(durations: list[int], expected: int) -> None:
         mean.observe(duration)
 
     assert mean.mean_ms == expected
+
+
+def test_held_tokens_over_their_duration_are_what_requests_really_produce() -> None:
+    """One slot, short and long requests in turn at 100 tokens/s: 200 tokens/s for two slots.
+
+    At an instant a slot holds the long request 9 times as often as the short one.
+    """
+    held = HeldDuration()
+    for _ in range(200):
+        held.observe(1_000, reserved_tokens=100, used_tokens=100)
+        held.observe(9_000, reserved_tokens=900, used_tokens=900)
+
+    tokens_of_two_slots = 2 * (9 * 900 + 1 * 100) // 10
+    rate = tokens_of_two_slots * 1_000 // held.mean_ms
+
+    assert 190 <= rate <= 210
+
+
+def test_reserving_more_than_is_used_does_not_raise_the_rate() -> None:
+    held = HeldDuration()
+    for _ in range(100):
+        held.observe(2_000, reserved_tokens=400, used_tokens=200)
+
+    assert 400 * 1_000 // held.mean_ms == 100
+
+
+def test_nothing_seen_yet_is_no_held_duration() -> None:
+    assert HeldDuration().mean_ms == 0
