@@ -92,7 +92,7 @@ def _capacity_of_up(record: PoolRecord) -> PoolCapacity:
 
 
 def run_until_signal(main: Coroutine[Any, Any, T]) -> T | None:
-    """Run ``main``; SIGINT or SIGTERM cancels it once, so that its ``finally`` blocks run.
+    """Run ``main``; SIGINT, SIGTERM or SIGHUP cancels it once, so that its ``finally`` blocks run.
 
     Returns None when it was cancelled by a signal.
     """
@@ -100,7 +100,7 @@ def run_until_signal(main: Coroutine[Any, Any, T]) -> T | None:
     async def guarded() -> T | None:
         task = asyncio.ensure_future(main)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             return await task

@@ -29,6 +29,7 @@ from streams.autoscaler.ticks import Clock, Pools, TickFeed
 from streams.core.scaling import Memory
 from streams.history.demand import Demand, DemandReader
 from streams.kafka import Follower, Publisher
+from streams.lifetime import run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ LIBRARY_LEVELS: Final = {
     "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
     "clickhouse_connect": logging.ERROR,
 }
+FINISH_S_MAX: Final = 9.0
+"""How long the end of the process may take once it works; the supervisor waits for 10 s."""
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -64,11 +68,16 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics.serve(host=settings.metrics_host, port=settings.metrics_port)
-    await serve(settings, stop)
+    working = asyncio.Event()
+    await run_until_stopped(
+        serve(settings, stop, working), stop=stop, working=working, finish_s_max=FINISH_S_MAX
+    )
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Decide every interval until ``stop`` is set."""
+async def serve(
+    settings: Settings, stop: asyncio.Event, working: asyncio.Event | None = None
+) -> None:
+    """Decide every interval until ``stop`` is set; ``working`` is set when the broker answered."""
     pools = Pools()
     follower = Follower(settings.kafka, POOLS, handler=pools)
     feed = TickFeed(settings.kafka, pools, ticks_max=settings.ticks_max, clock=now_us)
@@ -81,6 +90,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await publisher.start()
         await membership.start()
         autoscaler = Autoscaler(settings, pools, feed, publisher)
+        if working is not None:
+            working.set()
         await _loop(settings, stop, autoscaler, membership, follower)
     finally:
         for part in (membership, publisher, feed, follower):

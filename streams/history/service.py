@@ -28,6 +28,7 @@ from streams.history.queries import read_through
 from streams.history.settings import Settings
 from streams.history.sink import Sink
 from streams.kafka import Follower, Record, log_bounds
+from streams.lifetime import run_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ LIBRARY_LEVELS: Final = {
     "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
     "clickhouse_connect": logging.ERROR,
 }
+FINISH_S_MAX: Final = 9.0
+"""How long the end of the process may take once it works; the supervisor waits for 10 s."""
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 GROUP: Final = "tokenpools-history"
@@ -85,11 +89,19 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics.serve(host=settings.metrics_host, port=settings.metrics_port)
-    await serve(settings, stop)
+    working = asyncio.Event()
+    await run_until_stopped(
+        serve(settings, stop, working), stop=stop, working=working, finish_s_max=FINISH_S_MAX
+    )
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until ``stop`` is set, or until something ends that must not."""
+async def serve(
+    settings: Settings, stop: asyncio.Event, working: asyncio.Event | None = None
+) -> None:
+    """Run until ``stop`` is set, or until something ends that must not.
+
+    ``working`` is set when both servers have answered.
+    """
     names = await _answered(
         settings, stop, partial(migrate, settings.clickhouse, retention=settings.retention)
     )
@@ -97,11 +109,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         log.info("migrated: %s", ", ".join(names))
     epochs = Epochs()
     follower = Follower(settings.kafka, POOLS, handler=epochs)
-    await follower.start()
     try:
+        await follower.start()
         await follower.caught_up()
         while not stop.is_set():
             await check_log(settings, stop, epoch=epochs.current)
+            if working is not None:
+                working.set()
             await _session(settings, epochs, stop, follower)
     finally:
         await follower.stop()
