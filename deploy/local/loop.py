@@ -32,6 +32,9 @@ READY_POLL_S: Final = 0.1
 LOOPBACK: Final = "127.0.0.1"
 DATABASE: Final = "tokenpools"
 
+STREAMS_SETTINGS: Final = {"TOKENPOOLS_SESSION_TIMEOUT_MS": "6000"}
+"""On one machine no network delays a heartbeat: a killed worker's pools tick again sooner."""
+
 WORKERS_STAGE: Final = 1
 ADMISSION_STAGE: Final = 2
 """Stopped first, so that streams hears the admitters leave; the servers (0) are stopped last."""
@@ -191,7 +194,7 @@ class Loop:
 
     async def _processes(self, urls: tuple[str, ...]) -> None:
         for index in range(self._plan.workers):
-            await self._supervisor.start(self._ours("streams", index, {}))
+            await self._supervisor.start(self._ours("streams", index, STREAMS_SETTINGS))
         await self._supervisor.start(self._ours("history", None, {}))
         await self._supervisor.start(self._ours("autoscaler", None, {}))
         for index, url in enumerate(urls):
