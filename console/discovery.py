@@ -16,14 +16,24 @@ from streams.kafka import Follower, Record
 
 async def published_pools(kafka: KafkaOptions) -> Sequence[Pool]:
     """Return the pools in force; raise ``SettingsError`` when none was published."""
-    book = PoolBook(kafka)
-    await book.start()
-    await book.stop()
-    if not book.pools:
+    pools = await _published(kafka)
+    if not pools:
         raise SettingsError(
             f"no pool is published at {kafka.bootstrap}: run `tokenpools apply pools.yaml`"
         )
-    return [book.pools[name] for name in sorted(book.pools)]
+    return [pools[name] for name in sorted(pools)]
+
+
+async def published_names(kafka: KafkaOptions) -> Sequence[str]:
+    """Return the names of the pools in force."""
+    return sorted(await _published(kafka))
+
+
+async def _published(kafka: KafkaOptions) -> dict[str, Pool]:
+    book = PoolBook(kafka)
+    await book.start()
+    await book.stop()
+    return book.pools
 
 
 async def admitter_urls(kafka: KafkaOptions) -> Sequence[str]:

@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from console.discovery import published_names
 from console.environment import read_text
-from console.publish import publish_capacity, publish_pools
+from console.publish import publish_capacity, publish_pools, withdraw_pools
 from deploy.local.loop import Addresses, Loop, LoopPlan, Prepare
 from deploy.local.provision import provision
 from deploy.local.state_dir import end_leftovers, owned
@@ -48,21 +49,24 @@ def clickhouse_of(addresses: Addresses, environ: Mapping[str, str]) -> ClickHous
 
 @asynccontextmanager
 async def running_loop(
-    plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say
+    plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say, alone: bool = False
 ) -> AsyncIterator[Loop]:
-    """Hold the state directory, start the loop, and stop it whatever happens."""
+    """Hold the state directory, start the loop, and stop it whatever happens.
+
+    ``alone``: pools of earlier scenes, which are not among ``records``, are withdrawn.
+    """
     with owned(plan.state_dir):
         end_leftovers(plan.state_dir, notice=say)
         loop = Loop(plan, say=say)
         try:
-            await loop.start(_prepare(plan, records, say=say))
+            await loop.start(_prepare(plan, records, say=say, alone=alone))
             yield loop
         finally:
             say("stopping")
             await asyncio.shield(loop.stop())
 
 
-def _prepare(plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say) -> Prepare:
+def _prepare(plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say, alone: bool) -> Prepare:
     async def prepare(addresses: Addresses) -> None:
         environ = {**os.environ, **plan.environment}
         kafka, clickhouse = kafka_of(addresses, environ), clickhouse_of(addresses, environ)
@@ -72,6 +76,10 @@ def _prepare(plan: LoopPlan, records: Sequence[PoolRecord], *, say: Say) -> Prep
             asyncio.to_thread(migrate, clickhouse, retention=retention_from_env(environ)),
         )
         say(f"topics: {len(created)} created; tables: {len(applied)} migrations applied")
+        if alone:
+            wanted = {record.pool.name for record in records}
+            others = [name for name in await published_names(kafka) if name not in wanted]
+            await withdraw_pools(others, kafka, client=client)
         await publish_pools(records, kafka, client=client, now_us=time.time_ns() // 1_000)
         for record in records:
             await publish_capacity(_capacity_of_up(record), kafka, client=client)

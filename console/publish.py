@@ -67,6 +67,20 @@ async def publish_pools(
             )
 
 
+async def withdraw_pools(
+    names: Sequence[str], options: KafkaOptions, *, client: Mapping[str, Any]
+) -> None:
+    """Take pools back (tombstones): nobody is admitted to them and they tick no more."""
+    async with producer(options, client=client) as kafka:
+        for name in names:
+            await kafka.send_and_wait(
+                options.topic(POOLS),
+                None,
+                key=name.encode(),
+                partition=partition_of(name, options.partitions),
+            )
+
+
 async def publish_capacity(
     capacity: PoolCapacity, options: KafkaOptions, *, client: Mapping[str, Any]
 ) -> None:

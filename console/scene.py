@@ -92,7 +92,7 @@ async def play(scene: Scene, *, console: Console) -> bool:
     )
     console.print(show.traffic.about)
     console.print(sentence(replay_section.mapping.tenants))
-    async with running_loop(scene.plan, scene.pools.records, say=console.print) as loop:
+    async with running_loop(scene.plan, scene.pools.records, say=console.print, alone=True) as loop:
         addresses = loop.addresses
         stage = Stage(
             kafka=kafka_of(addresses, os.environ),
