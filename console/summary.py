@@ -181,6 +181,7 @@ def overshoot_lines(overshoots: Mapping[str, Overshoot]) -> list[str]:
         f"KV ({one.bound_max.kv_bytes / BYTES_PER_GIB:.2f}); beyond the bound of the moment in "
         f"{one.beyond} of {one.ticks} ticks"
         for name, one in sorted(overshoots.items())
+        if one.ticks
     ]
 
 
