@@ -18,6 +18,9 @@ from typing import Any, Final, Protocol
 
 import chdb
 
+# Two distributions bring chdb/__init__.py, and the one installed last wins; both have this module.
+from chdb.state.sqlitelike import Connection, connect
+
 from deploy.local.clickhouse import configuration, errors
 
 # What clickhouse-local changes and a server does not.
@@ -101,7 +104,7 @@ class Insertion:
 class Handle:
     """One connection to the engine.  It runs one statement at a time."""
 
-    def __init__(self, connection: chdb.state.sqlitelike.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def apply(self, scope: Scope) -> None:
@@ -152,13 +155,13 @@ class Engine:
     def __init__(self, data_dir: Path, limits: configuration.Limits) -> None:
         self._path = data_dir / "engine"
         config = configuration.write(data_dir / "config", limits)
-        self._keeper = Handle(chdb.connect(f"{self._path}?config-file={config}"))
+        self._keeper = Handle(connect(f"{self._path}?config-file={config}"))
         self._make_default_database_plain()
         about = self._keeper.run("SELECT version(), timezone(), hostName()", "TabSeparated")
         self.version, self.timezone, self.host = about.body.decode().rstrip("\n").split("\t")
 
     def handle(self) -> Handle:
-        return Handle(chdb.connect(str(self._path)))
+        return Handle(connect(str(self._path)))
 
     def kill(self, marker: str = "") -> None:
         """Stop the running queries whose text holds ``marker``: all of them by default."""
