@@ -2,4 +2,5 @@
 
 from console.cli import main
 
-main(prog_name="tokenpools")
+if __name__ == "__main__":
+    main(prog_name="tokenpools")

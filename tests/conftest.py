@@ -12,10 +12,16 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import settings
 
 REQUIRE_ALL = "TOKENPOOLS_REQUIRE_ALL"
 EXCUSED = "needs traces"
 
+
+# Laws are tried on few examples while one works, and on many where everything must run.
+settings.register_profile("quick", max_examples=25)
+settings.register_profile("thorough", max_examples=100)
+settings.load_profile("thorough" if os.environ.get(REQUIRE_ALL) else "quick")
 
 SLOWEST_FIRST = (
     "tests/integration/loop/",
