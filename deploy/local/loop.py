@@ -211,7 +211,8 @@ class Loop:
         name = command if index is None else f"{command}-{index + 1}"
         return ProcessSpec(
             name=name,
-            command=[sys.executable, "-m", "console", command],
+            # -P: our packages have plain names, and the folder that a user stands in may too.
+            command=[sys.executable, "-P", "-m", "console", command],
             environment={
                 **self.addresses.environment(),
                 **self._plan.environment,

@@ -44,6 +44,7 @@ class ClickHouseProcess:
         """Return the command line; it holds no secret."""
         return [
             sys.executable,
+            "-P",  # not from a folder of that name where the user stands
             "-m",
             "deploy.local.clickhouse",
             *("--data-dir", str(self.data_dir)),

@@ -47,7 +47,7 @@ def test_a_process_is_started_without_its_password_in_sight(tmp_path: Path) -> N
     process = ClickHouseProcess(tmp_path / "data", 18123, tmp_path / "log", password="p@ss")
 
     assert "p@ss" not in " ".join(process.command()) + repr(process)
-    assert options_from(process.command()[3:], process.environment()) == Options(
+    assert options_from(process.command()[4:], process.environment()) == Options(
         tmp_path / "data", "127.0.0.1", 18123, "default", "p@ss", Limits(1_536, 1_024)
     )
     assert process.dsn("metering") == "clickhouse://default:p%40ss@127.0.0.1:18123/metering"
