@@ -7,8 +7,26 @@ only delay the end; once it works, it gets a bounded time to finish what it has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+FINISH_S_MAX: Final = 9.0
+"""How long the end of a process may take once it works; the supervisor waits for 10 s."""
+
+Work = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
+"""Called with ``stop`` and ``working`` of ``run_until_stopped``."""
+
+
+async def run_until_signal(work: Work) -> None:
+    """Run ``work`` until it ends, or SIGTERM or SIGINT tells it to."""
+    stop, working = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_until_stopped(
+        work(stop, working), stop=stop, working=working, finish_s_max=FINISH_S_MAX
+    )
 
 
 async def run_until_stopped(

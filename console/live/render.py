@@ -12,7 +12,8 @@ from rich.text import Text
 
 from console.live.view import AdmitterRow, EntitlementRow, LoopView, PoolRow
 from schemas.specs import ServiceClass
-from schemas.units import BYTES_PER_GIB, PPM
+from schemas.units import BYTES_PER_GIB, PPM, US_PER_MS, ceil_div
+from simulation.percentiles import p99
 
 EVENT_LINES = 6
 BAR_CELLS = 24
@@ -152,10 +153,10 @@ def latency_line(view: LoopView) -> RenderableType:
 
 
 def p99_ms(samples_us: Sequence[int]) -> int:
-    """Return the 99th percentile (nearest rank) in milliseconds, rounded up."""
-    ordered = sorted(samples_us)
-    rank = max(0, -(-99 * len(ordered) // 100) - 1)
-    return -(-ordered[rank] // 1_000)
+    """Return the 99th percentile of at least one sample in milliseconds, rounded up."""
+    worst_us = p99(samples_us)
+    assert worst_us is not None
+    return ceil_div(worst_us, US_PER_MS)
 
 
 def events_panel(events: Sequence[str]) -> RenderableType:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 import uuid
+from functools import partial
 from typing import Final
 
 from schemas.errors import TokenpoolsError, UnavailableError
@@ -29,7 +29,7 @@ from streams.autoscaler.ticks import Clock, Pools, TickFeed
 from streams.core.scaling import Memory
 from streams.history.demand import Demand, DemandReader
 from streams.kafka import Follower, Publisher
-from streams.lifetime import run_until_stopped
+from streams.lifetime import run_until_signal
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,6 @@ LIBRARY_LEVELS: Final = {
     "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
     "clickhouse_connect": logging.ERROR,
 }
-FINISH_S_MAX: Final = 9.0
-"""How long the end of the process may take once it works; the supervisor waits for 10 s."""
-
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -63,15 +60,8 @@ def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     metrics.serve(host=settings.metrics_host, port=settings.metrics_port)
-    working = asyncio.Event()
-    await run_until_stopped(
-        serve(settings, stop, working), stop=stop, working=working, finish_s_max=FINISH_S_MAX
-    )
+    await run_until_signal(partial(serve, settings))
 
 
 async def serve(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +27,7 @@ from streams.history.queries import read_through
 from streams.history.settings import Settings
 from streams.history.sink import Sink
 from streams.kafka import Follower, Record, log_bounds
-from streams.lifetime import run_until_stopped
+from streams.lifetime import run_until_signal
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,6 @@ LIBRARY_LEVELS: Final = {
     "urllib3": logging.ERROR,  # an absent ClickHouse is said by us, once
     "clickhouse_connect": logging.ERROR,
 }
-FINISH_S_MAX: Final = 9.0
-"""How long the end of the process may take once it works; the supervisor waits for 10 s."""
-
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 GROUP: Final = "tokenpools-history"
@@ -84,15 +80,8 @@ def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     metrics.serve(host=settings.metrics_host, port=settings.metrics_port)
-    working = asyncio.Event()
-    await run_until_stopped(
-        serve(settings, stop, working), stop=stop, working=working, finish_s_max=FINISH_S_MAX
-    )
+    await run_until_signal(partial(serve, settings))
 
 
 async def serve(
