@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
@@ -29,7 +29,7 @@ from streams import metrics
 from streams.core.judge import NOTHING_BOUND, Bound, Record
 from streams.core.ledger import fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
-from streams.core.restore import Restored, StoredKey, base_of, marks_base, minute_base, restore
+from streams.core.restore import Restored, base_of, changes_of, removed, restore
 from streams.kafka import BatchTooLargeError, Outgoing
 from streams.takeover import published, verify_logs
 
@@ -230,7 +230,12 @@ class Meter:
         if outcome.partition is None:
             return
         outcome = with_verdicts_offset(outcome, await self._publish(owned, outcome))
-        changes = _changes(owned, outcome)
+        changes = changes_of(
+            outcome,
+            owned.states,
+            generations=owned.generations,
+            generation=owned.place.generation,
+        )
         try:
             await self._write(owned.place.partition, changes)
         except BatchTooLargeError:
@@ -286,7 +291,7 @@ class Meter:
         """Put a written outcome into memory, and count it."""
         for entry in outcome.entries:
             owned.generations[base_of(entry)] = owned.place.generation
-        for base in _removed(owned.states, outcome):
+        for base in removed(owned.states, outcome):
             owned.generations.pop(base, None)
         apply(owned.states, outcome)
         self._on_served(outcome.increments)
@@ -304,28 +309,6 @@ def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         size = grown
     if start < len(records):
         yield records[start:]
-
-
-def _changes(owned: Owned, outcome: Outcome) -> list[tuple[bytes, bytes | None]]:
-    """Return the changelog records of an outcome, superseded generations' tombstones included."""
-    generation = owned.place.generation
-    written = {base_of(entry): encode(entry) for entry in outcome.entries}
-    changes: list[tuple[bytes, bytes | None]] = []
-    for base in (*_removed(owned.states, outcome), *written):
-        former = owned.generations.get(base)
-        if former is not None and (former != generation or base not in written):
-            changes.append((bytes(StoredKey(base, former)), None))
-    changes += [(bytes(StoredKey(base, generation)), value) for base, value in written.items()]
-    return changes
-
-
-def _removed(states: States, outcome: Outcome) -> Iterable[bytes]:
-    """Return the bases that the outcome takes out of the table."""
-    for key in outcome.closed_minutes:
-        yield minute_base(key)
-    for block in states.marks.blocks[: outcome.dropped_blocks]:
-        assert outcome.partition is not None
-        yield marks_base(outcome.partition.partition, block.first_offset)
 
 
 def _count(owned: Owned, outcome: Outcome) -> None:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from schemas.connections import KafkaOptions
 from schemas.errors import SettingsError
 from schemas.ledger import PartitionEntry
-from schemas.positions import Position
 from schemas.topics import USAGE, VERDICTS
-from schemas.verdicts import JudgedThrough, Verdict, decode_verdict
-from streams.core.judge import Bound
+from schemas.verdicts import VerdictsMessage, decode_verdict
+from streams.core.judge import Bound, bound_of
 from streams.kafka import log_bounds, read_range
 
 Entries = Mapping[int, PartitionEntry]
@@ -74,15 +73,8 @@ async def published(
         for partition, (begin, _) in bounds.items()
     }
     ends = {partition: end for partition, (_, end) in bounds.items()}
-    judged = dict.fromkeys(partitions, -1)
-    verdicts: dict[int, dict[Position, Verdict]] = {partition: {} for partition in partitions}
+    messages: dict[int, list[VerdictsMessage]] = {partition: [] for partition in partitions}
     async for record in read_range(options, topic, starts=starts, ends=ends):
-        if record.value is None:
-            continue
-        message = decode_verdict(record.value)
-        if isinstance(message, JudgedThrough):
-            if message.epoch == epoch:
-                judged[record.partition] = max(judged[record.partition], message.offset)
-        elif message.position.epoch == epoch and message.position.offset > judged[record.partition]:
-            verdicts[record.partition].setdefault(message.position, message)
-    return {partition: Bound(judged[partition], verdicts[partition]) for partition in partitions}
+        if record.value is not None:
+            messages[record.partition].append(decode_verdict(record.value))
+    return {partition: bound_of(each, epoch=epoch) for partition, each in messages.items()}

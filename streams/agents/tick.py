@@ -18,14 +18,16 @@ from schemas.partitioning import partition_of
 from schemas.pools import Pool
 from schemas.state import AdmissionState, state_key
 from schemas.topics import ADMISSION_STATE, DEBT_TABLE, TICKS, changelog_topic
-from schemas.units import US_PER_MS, US_PER_S
+from schemas.units import US_PER_MS
 from schemas.wire import encode
 from streams import metrics
 from streams.agents.reports import Admitters
 from streams.book import PoolBook
 from streams.core.capacity import winner
+from streams.core.incarnations import silent_us_max
 from streams.core.outcome import Increment
 from streams.core.payout import Payout
+from streams.core.restore import debt_key
 from streams.core.tick import TickOutcome, TickSources, advance
 from streams.kafka import Publisher
 from streams.meter import Meter
@@ -116,7 +118,7 @@ class Ticker:
             generation=generation,
             pool=pool,
             capacity=winner(self._book.capacity_of(pool.name), now_us=now_us, pool=pool),
-            reports=self._admitters.of(pool.name, silent_us_max=_silent_us_max(pool)),
+            reports=self._admitters.of(pool.name, silent_us_max=silent_us_max(pool.leases)),
             served_tokens=payout.take(since_us=since_us, until_us=now_us),
             ledger=meter.position_of(pool.name),
             takeover=takeover,
@@ -153,20 +155,9 @@ class Ticker:
         )
 
 
-def debt_key(pool: str, generation: int) -> bytes:
-    """Return the changelog key of the pool's tick record."""
-    return f"{pool}|{generation}".encode()
-
-
 def _parts(record: TickRecord | None) -> int:
     states: tuple[AdmissionState, ...] = () if record is None else record.state
     return len(states)
-
-
-def _silent_us_max(pool: Pool) -> int:
-    """Return for how long a silent incarnation's report is kept: long after it is dead."""
-    leases = pool.leases
-    return 2 * (leases.lease_ms * US_PER_MS + leases.hold_seconds * US_PER_S)
 
 
 def _measure(pool: str, outcome: TickOutcome, *, seconds: float) -> None:

@@ -28,6 +28,11 @@ def patience_us(leases: Leases) -> int:
     return leases.lease_ms * US_PER_MS + leases.hold_seconds * US_PER_S
 
 
+def silent_us_max(leases: Leases) -> int:
+    """Return for how long a silent incarnation's report is kept: long after it is dead."""
+    return 2 * patience_us(leases)
+
+
 def taken_over(
     previous: Sequence[AdmitterRecord], *, at_us: int, now_us: int, leases: Leases
 ) -> tuple[AdmitterRecord, ...]:

@@ -7,7 +7,7 @@ the order of the partition.  What an earlier owner published before it died bind
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from schemas.pools import Pool
 from schemas.positions import Position
 from schemas.units import US_PER_S
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, Headers, UsageEvent
-from schemas.verdicts import DeadReason, Verdict, VerdictKind
+from schemas.verdicts import DeadReason, JudgedThrough, Verdict, VerdictKind, VerdictsMessage
 from streams.core.marks import Known, body_of, identity_of
 
 ERROR_CHARS_MAX: Final = 500
@@ -47,6 +47,19 @@ class Bound:
 
 
 NOTHING_BOUND: Final = Bound()
+
+
+def bound_of(published: Iterable[VerdictsMessage], *, epoch: int) -> Bound:
+    """Return what one partition's part of ``verdicts`` binds a new owner to, in its order."""
+    judged = -1
+    verdicts: dict[Position, Verdict] = {}
+    for message in published:
+        if isinstance(message, JudgedThrough):
+            if message.epoch == epoch:
+                judged = max(judged, message.offset)
+        elif message.position.epoch == epoch and message.position.offset > judged:
+            verdicts.setdefault(message.position, message)
+    return Bound(judged, verdicts)
 
 
 @dataclass(frozen=True)

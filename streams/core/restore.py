@@ -7,7 +7,7 @@ highest position (version, for ticks) wins; the others are superseded and get to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,9 +22,9 @@ from schemas.ledger import (
 )
 from schemas.partitioning import partition_of
 from schemas.positions import Version
-from schemas.wire import decode
+from schemas.wire import decode, encode
 from streams.core.marks import first_offset_of, marks_of
-from streams.core.outcome import States
+from streams.core.outcome import Outcome, States
 from streams.core.windows import MinuteKey
 
 
@@ -65,6 +65,38 @@ def minute_base(key: MinuteKey) -> bytes:
 def marks_base(partition: int, first_offset: int) -> bytes:
     """Return the base of a marks block's key."""
     return b"d|%d|%d" % (partition, first_offset)
+
+
+def debt_key(pool: str, generation: int) -> bytes:
+    """Return the changelog key of a pool's tick record."""
+    return bytes(StoredKey(pool.encode(), generation))
+
+
+def changes_of(
+    outcome: Outcome, states: States, *, generations: Mapping[bytes, int], generation: int
+) -> list[tuple[bytes, bytes | None]]:
+    """Return the changelog records of an outcome, superseded generations' tombstones included.
+
+    ``generations`` says under which generation each base is stored; ``states`` are those that the
+    outcome was made from.
+    """
+    written = {base_of(entry): encode(entry) for entry in outcome.entries}
+    changes: list[tuple[bytes, bytes | None]] = []
+    for base in (*removed(states, outcome), *written):
+        former = generations.get(base)
+        if former is not None and (former != generation or base not in written):
+            changes.append((bytes(StoredKey(base, former)), None))
+    changes += [(bytes(StoredKey(base, generation)), value) for base, value in written.items()]
+    return changes
+
+
+def removed(states: States, outcome: Outcome) -> Iterator[bytes]:
+    """Yield the bases that the outcome takes out of the table."""
+    for key in outcome.closed_minutes:
+        yield minute_base(key)
+    for block in states.marks.blocks[: outcome.dropped_blocks]:
+        assert outcome.partition is not None
+        yield marks_base(outcome.partition.partition, block.first_offset)
 
 
 @dataclass(frozen=True)
