@@ -47,8 +47,9 @@ bench: install-dev ## Measure (tests/bench, not part of `make test`)
 	$(BIN)/python -m pytest tests/bench $(ARGS)
 
 lock: install-dev ## Resolve the locks again, keeping what still fits (LOCK_ARGS=--upgrade: newest)
-	$(COMPILE) $(LOCK_ARGS) pyproject.toml --group dev -o requirements-dev.txt
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra plots --group dev -o requirements-dev.txt
 	$(COMPILE) pyproject.toml -c requirements-dev.txt -o requirements.txt
+	$(COMPILE) pyproject.toml --extra plots -c requirements-dev.txt -o requirements-plots.txt
 	$(COMPILE) --group build -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## Remove environments and caches, never a loop's state
@@ -65,10 +66,11 @@ VERSION = import sys; print("%d.%d" % sys.version_info[:2])
 PIP = if $(BIN)/python -c "import pip" 2>/dev/null; then pip="$(BIN)/python -m pip"; \
 	else pip="env UV_PYTHON=$(BIN)/python uv pip"; fi; $$pip
 
-$(VENV)/.installed: requirements-build.txt requirements.txt pyproject.toml | $(BIN)/python
+# requirements-plots.txt is requirements.txt, which images install, and what draws pictures.
+$(VENV)/.installed: requirements-build.txt requirements-plots.txt pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV); the first time downloads a Java runtime, ClickHouse's engine, ..."
 	@$(PIP) $(INSTALL) -r requirements-build.txt
-	@$(PIP) $(INSTALL) -r requirements.txt
+	@$(PIP) $(INSTALL) -r requirements-plots.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -10,7 +10,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-plots.txt",
+    "requirements-build.txt",
+    "requirements-dev.txt",
+)
 PLATFORMS = [
     pytest.param({"sys_platform": system, "platform_machine": machine}, id=f"{system} {machine}")
     for system, machine in [
@@ -39,8 +44,11 @@ def declared() -> dict[str, list[Requirement]]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     dev = [line for line in groups["dev"] if isinstance(line, str)]
+    needed = project["project"]["dependencies"]
+    plots = project["project"]["optional-dependencies"]["plots"]
     return {
-        "requirements.txt": [Requirement(line) for line in project["project"]["dependencies"]],
+        "requirements.txt": [Requirement(line) for line in needed],
+        "requirements-plots.txt": [Requirement(line) for line in [*needed, *plots]],
         "requirements-build.txt": [Requirement(line) for line in groups["build"]],
         "requirements-dev.txt": [Requirement(line) for line in dev],
     }
@@ -85,13 +93,20 @@ def test_what_the_project_asks_for_is_locked_once_in_a_version_that_fits(
         assert wanted.specifier.contains(version), f"{wanted} is locked as {version}"
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-build.txt"])
+@pytest.mark.parametrize("lock", LOCKS[:-1])
 def test_development_has_the_versions_that_users_have(lock: str) -> None:
     ours = {(pin.name, str(pin.specifier)) for pin in locked(lock)}
 
     assert (
         ours - {(pin.name, str(pin.specifier)) for pin in locked("requirements-dev.txt")} == set()
     )
+
+
+def test_what_images_install_has_the_versions_that_users_have_and_draws_nothing() -> None:
+    ours = {(pin.name, str(pin.specifier)) for pin in locked("requirements.txt")}
+
+    assert ours - {(p.name, str(p.specifier)) for p in locked("requirements-plots.txt")} == set()
+    assert "matplotlib" not in {name for name, _ in ours}
 
 
 def test_what_builds_the_project_is_locked() -> None:
