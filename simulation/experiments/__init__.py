@@ -1,0 +1,1 @@
+"""Experiments: the paper's two and what-if questions, every policy over many seeds."""
