@@ -9,6 +9,7 @@ call is given its time in microseconds (virtual or wall), and times never go bac
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,6 +64,14 @@ class Progress:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job whose replica is gone, and what it had produced."""
+
+    job: Job
+    progress: Progress
+
+
 class Engine(Protocol):
     """A model server as a discrete-event model."""
 
@@ -83,6 +92,9 @@ class Engine(Protocol):
 
     def resize(self, ready: int, *, now_us: int) -> None:
         """Serve with this many replicas; those above drain: they finish what they run."""
+
+    def fail(self, ready: int, *, now_us: int) -> Sequence[Lost]:
+        """Lose all replicas above this number at once, and the jobs that they run."""
 
     @property
     def waiting(self) -> int:
@@ -132,10 +144,12 @@ class SlotEngine:
 
     def __init__(self, spec: SlotEngineSpec, *, replicas: int) -> None:
         self._spec = spec
-        self._replicas = [_Replica(number) for number in range(replicas)]
+        self._replicas = {number: _Replica(number) for number in range(replicas)}
         self._next_replica = replicas
         self._queue: dict[int, tuple[Job, int]] = {}
         self._running: dict[int, tuple[Job, Timing]] = {}
+        self._ends: list[tuple[int, int]] = []
+        """A heap of (end, id); what no longer runs until then is dropped when it comes up."""
         self._events: list[EngineEvent] = []
         self._now_us = 0
 
@@ -150,7 +164,7 @@ class SlotEngine:
     @property
     def ready(self) -> int:
         """Replicas that take jobs."""
-        return sum(not replica.draining for replica in self._replicas)
+        return sum(not replica.draining for replica in self._replicas.values())
 
     @property
     def draining(self) -> int:
@@ -187,9 +201,7 @@ class SlotEngine:
         return events
 
     def next_event_us(self) -> int | None:
-        if self._events:
-            return self._now_us
-        return min((timing.completed_us for _, timing in self._running.values()), default=None)
+        return self._now_us if self._events else self._next_end_us()
 
     def resize(self, ready: int, *, now_us: int) -> None:
         """See ``Engine``; growing takes draining replicas back first, the busiest of them."""
@@ -198,44 +210,82 @@ class SlotEngine:
         while self.ready < ready:
             self._add_replica()
         while self.ready > ready:
-            serving = [replica for replica in self._replicas if not replica.draining]
-            min(serving, key=lambda replica: (replica.running, -replica.number)).draining = True
+            self._idlest().draining = True
         self._drop_drained()
         self._start_waiting(now_us)
 
+    def fail(self, ready: int, *, now_us: int) -> Sequence[Lost]:
+        """See ``Engine``; the busiest replicas are lost, so that a failure is never lucky."""
+        assert ready >= 0
+        self._run_until(now_us)
+        lost: list[Lost] = []
+        while self.ready > ready:
+            lost += self._lose(self._busiest(), now_us=now_us)
+        return lost
+
+    def _lose(self, replica: _Replica, *, now_us: int) -> list[Lost]:
+        lost = [
+            Lost(job, self.progress(job.id, now_us=now_us))
+            for job, timing in self._running.values()
+            if timing.replica == replica.number
+        ]
+        for each in lost:
+            del self._running[each.job.id]
+        del self._replicas[replica.number]
+        return lost
+
+    def _serving(self) -> list[_Replica]:
+        return [replica for replica in self._replicas.values() if not replica.draining]
+
+    def _idlest(self) -> _Replica:
+        return min(self._serving(), key=lambda replica: (replica.running, -replica.number))
+
+    def _busiest(self) -> _Replica:
+        return max(self._serving(), key=lambda replica: (replica.running, -replica.number))
+
     def _add_replica(self) -> None:
-        draining = [replica for replica in self._replicas if replica.draining]
+        draining = [replica for replica in self._replicas.values() if replica.draining]
         if draining:
             max(draining, key=lambda replica: replica.running).draining = False
             return
-        self._replicas.append(_Replica(self._next_replica))
+        self._replicas[self._next_replica] = _Replica(self._next_replica)
         self._next_replica += 1
 
     def _run_until(self, now_us: int) -> None:
         """Finish, in order, what ends up to ``now_us``; each end lets the next job start."""
         assert now_us >= self._now_us
-        while self._running:
-            job_id, (job, timing) = min(
-                self._running.items(), key=lambda entry: (entry[1][1].completed_us, entry[0])
-            )
-            if timing.completed_us > now_us:
-                break
+        while (end_us := self._next_end_us()) is not None and end_us <= now_us:
+            _, job_id = heapq.heappop(self._ends)
+            job, timing = self._running[job_id]
             self._leave(job_id)
             self._events.append(Finished(job, timing))
-            self._start_waiting(timing.completed_us)
+            self._start_waiting(end_us)
         self._now_us = now_us
+
+    def _next_end_us(self) -> int | None:
+        while self._ends:
+            end_us, job_id = self._ends[0]
+            running = self._running.get(job_id)
+            if running is not None and running[1].completed_us == end_us:
+                return end_us
+            heapq.heappop(self._ends)
+        return None
 
     def _leave(self, job_id: int) -> None:
         _, timing = self._running.pop(job_id)
-        for replica in self._replicas:
-            if replica.number == timing.replica:
-                replica.running -= 1
-        self._drop_drained()
+        replica = self._replicas[timing.replica]
+        replica.running -= 1
+        if replica.draining:
+            self._drop_drained()
 
     def _drop_drained(self) -> None:
-        self._replicas = [
-            replica for replica in self._replicas if replica.running or not replica.draining
+        drained = [
+            replica.number
+            for replica in self._replicas.values()
+            if replica.draining and not replica.running
         ]
+        for number in drained:
+            del self._replicas[number]
 
     def _start_waiting(self, now_us: int) -> None:
         while self._queue and (replica := self._roomiest()) is not None:
@@ -244,16 +294,18 @@ class SlotEngine:
             replica.running += 1
             timing = self._timing(job, arrived_us=arrived_us, now_us=now_us, replica=replica)
             self._running[job_id] = (job, timing)
+            heapq.heappush(self._ends, (timing.completed_us, job_id))
             self._events.append(Started(job, timing))
 
     def _roomiest(self) -> _Replica | None:
         """Return the replica with most free slots, the oldest of equals; None when all are full."""
-        free = [
-            replica
-            for replica in self._replicas
-            if not replica.draining and replica.running < self._spec.slots
-        ]
-        return min(free, key=lambda replica: (replica.running, replica.number), default=None)
+        roomiest = None
+        for replica in self._replicas.values():
+            if replica.draining or replica.running >= self._spec.slots:
+                continue
+            if roomiest is None or replica.running < roomiest.running:
+                roomiest = replica
+        return roomiest
 
     def _timing(self, job: Job, *, arrived_us: int, now_us: int, replica: _Replica) -> Timing:
         completed_us = now_us + self._spec.service_us(job)

@@ -6,7 +6,6 @@ What ``pool-capacity`` is told comes from here; sending it is ``capacity``'s bus
 from __future__ import annotations
 
 from console.replay.clock import NowUs
-from console.replay.fleet import Fleet, matured, obey
 from console.replay.model_server import ModelServer
 from console.replay.plan import ReplayPlan, ReplicaChange
 from console.replay.stats import PoolSnapshot
@@ -15,6 +14,7 @@ from schemas.pools import Pool
 from schemas.scaling import ScaleDecision
 from schemas.units import US_PER_MS
 from simulation.engine import SlotEngine, SlotEngineSpec
+from simulation.fleet import Fleet, matured, obey
 
 WRITER = "replayer"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.replay.fleet import Fleet, matured, obey
+from simulation.fleet import Fleet, matured, obey
 
 
 @pytest.mark.parametrize(
