@@ -11,8 +11,9 @@ A policy that runs by itself (ticks, messages under way) says with ``next_event_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from schemas.specs import ServiceClass
 from schemas.units import TokenCounts
@@ -61,6 +62,8 @@ class Denied:
     ticket: str = ""
     home: int | None = None
     """Another door that has the rest of the floor: worth one more try at once."""
+    home_has_all: bool = False
+    """Whether this door has no part of the floor at all: later requests better ask home first."""
     inside_floor: bool = False
     """Whether the entitlement is of a reserved class and holds, with this request, no more than
     its whole floor over all doors (known to the judge of law 3, not to a gateway)."""
@@ -120,6 +123,23 @@ class Usage:
     end_us: int
     final: bool
     served_class: ServiceClass | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priority:
+    """What a policy thinks of one entitlement at one instant, in ppm."""
+
+    weight_ppm: int
+    debt_ppm: int
+    burst_ppm: int = 0
+
+
+@runtime_checkable
+class HasPriorities(Protocol):
+    """A policy that can show debts and weights; the world samples them."""
+
+    def priorities(self) -> Mapping[str, Priority]:
+        """Return them by entitlement."""
 
 
 class Policy(Protocol):
