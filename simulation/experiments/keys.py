@@ -54,22 +54,22 @@ KEYS: Final[Mapping[str, Key]] = _table(
         "they fitted the entitlement's whole floor, the home admitter asked as well",
     ),
     Key(
-        name="guaranteed_limit_rate",
+        name="guaranteed_throttle_rate",
         unit="ratio",
-        meaning="part of the requests of dedicated and guaranteed entitlements whose first attempt "
-        "was refused because it exceeded the entitlement's own limit",
+        meaning="part of the unique requests of dedicated and guaranteed entitlements that were "
+        "refused at least once, for whatever reason: above their own limit, too",
     ),
     Key(
         name="share_exhausted_rate",
         unit="ratio",
-        meaning="part of the requests of dedicated and guaranteed entitlements that fitted the "
-        "whole floor and met an admitter whose part of it was used up (asked home afterwards)",
+        meaning="part of the attempts of dedicated and guaranteed entitlements that met an "
+        "admitter whose part of the floor was used up (the home is asked after it)",
     ),
     Key(
         name="spot_throttle_rate",
         unit="ratio",
         meaning="part of the unique requests of spot and preemptible entitlements that were "
-        "refused at their first attempt; of those that came in the overload, where there is one",
+        "refused at least once; of those that came in the overload, where there is one",
     ),
     Key(
         name="spot_throttle_rate_attempts",
@@ -85,7 +85,7 @@ KEYS: Final[Mapping[str, Key]] = _table(
     Key(
         name="utilisation",
         unit="ratio",
-        meaning="busy slots over the slots of ready replicas, over the whole run",
+        meaning="busy slots over the slots of ready and draining replicas, while requests come",
     ),
     Key(
         name="utilisation_overload",
@@ -95,7 +95,7 @@ KEYS: Final[Mapping[str, Key]] = _table(
     Key(
         name="in_flight_max",
         unit="requests",
-        meaning="most admitted requests at one instant, waiting or running",
+        meaning="most admitted requests at a whole second, waiting or running",
     ),
     Key(
         name="evicted_rate",
@@ -105,7 +105,7 @@ KEYS: Final[Mapping[str, Key]] = _table(
     Key(
         name="jain_index",
         unit="ratio",
-        meaning="Jain's index over the elastic entitlements' served tokens divided by their "
+        meaning="Jain's index over the slots that elastic entitlements ran on, divided by their "
         "baselines, in the outage where there is one: 1 is equal treatment",
     ),
     Key(
@@ -116,7 +116,8 @@ KEYS: Final[Mapping[str, Key]] = _table(
     Key(
         name="debt_recovery_s",
         unit="s",
-        meaning="from the end of the outage until every debt was below 5 % of its peak once",
+        meaning="from the end of the outage until every debt has fallen to 5 % of its peak; the "
+        "rest of the run where it has not",
     ),
     Key(
         name="peer_starved_ticks_max",
@@ -125,9 +126,15 @@ KEYS: Final[Mapping[str, Key]] = _table(
         "min(demand, baseline) while a peer was granted more than its own (law 5: at most 2)",
     ),
     Key(
-        name="served_tokens_per_s",
+        name="peer_starved_s_max",
+        unit="s",
+        meaning="longest time in which an elastic entitlement ran on fewer slots than its baseline "
+        "and was refused while a peer ran on more than its own; seen once a second",
+    ),
+    Key(
+        name="output_tokens_per_s",
         unit="tokens/s",
-        meaning="input and output tokens of completed requests over the duration",
+        meaning="output tokens of all requests over the time in which requests come",
     ),
     Key(
         name="requests",
@@ -148,19 +155,18 @@ ENTITLEMENT_KEYS: Final[Mapping[str, Key]] = _table(
     Key(
         name="throttle_rate",
         unit="ratio",
-        meaning="part of the requests whose first attempt was refused",
+        meaning="part of the unique requests that were refused at least once",
     ),
     Key(name="p99_ttft_s", unit="s", meaning="99th percentile from admission to first token"),
     Key(
-        name="slots_overload",
+        name="slots_scarce",
         unit="slots",
-        meaning="mean slots it ran on in the overload or outage",
+        meaning="mean slots it ran on in the overload or outage, where there is one",
     ),
     Key(
-        name="service_overload",
+        name="debt_peak",
         unit="ratio",
-        meaning="tokens produced for it in the overload or outage over its baseline's (elastic)",
+        meaning="its highest debt in the outage, in baselines (elastic)",
     ),
-    Key(name="debt_peak", unit="ratio", meaning="its highest debt in the outage, in baselines"),
 )
 """What is measured for each entitlement."""
