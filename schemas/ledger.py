@@ -133,6 +133,9 @@ class DebtRecord(msgspec.Struct, frozen=True, kw_only=True):
     debt_ppm: int = 0
     burst_ppm: int = 0
     service_class: ServiceClass | None = None
+    debt_rest: int = 0
+    burst_rest: int = 0
+    """What ``debt_ppm`` and ``burst_ppm`` leave out, in millionths of a ppm."""
 
 
 class TickRecord(msgspec.Struct, frozen=True, kw_only=True):

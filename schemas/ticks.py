@@ -27,6 +27,9 @@ class EntitlementInput(msgspec.Struct, frozen=True, kw_only=True):
     debt_ppm: int = 0
     burst_ppm: int = 0
     """Debt and burst before this tick."""
+    debt_rest: int = 0
+    burst_rest: int = 0
+    """What ``debt_ppm`` and ``burst_ppm`` leave out, in millionths of a ppm."""
 
 
 class ReportPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class EntitlementOutput(msgspec.Struct, frozen=True, kw_only=True):
     debt_ppm: int = 0
     burst_ppm: int = 0
     weight_ppm: int = 0
+    debt_rest: int = 0
+    burst_rest: int = 0
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):

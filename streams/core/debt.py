@@ -6,18 +6,25 @@ slightly negative, never enough to turn a weight off.  Burst is use beyond the b
 dominant dimension, and lowers the weight.  Both fade with a half-life in seconds, so the length
 of a tick does not matter.  Rank (the class) always goes before weight.
 
-Ratios are integers in parts per million.  Everything is a pure function of its arguments.
+Ratios are integers in parts per million; debt, burst and decay are carried in parts per trillion
+from tick to tick (ppm and a rest on the wire).  A tick's rounding and its decay's are below two
+parts per trillion together and fade like the debt, so they never add up to more than
+3 x half-life / tick of them: below a twentieth of a ppm with a half-life of an hour and ticks of
+250 ms.  Everything is a pure function of its arguments.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 from math import isqrt
-from typing import Final
+from typing import Final, NewType
 
 from schemas.specs import Policy
 from schemas.units import PPM, US_PER_S, Dimension, Ppm, Resources
 
+Ppt = NewType("Ppt", int)
+"""Parts per trillion."""
+TRILLION: Final = 10**12
 DEBT_MIN: Final = -200_000
 DEBT_MAX: Final = PPM
 BURST_MAX: Final = 4 * PPM
@@ -41,18 +48,29 @@ def _roots() -> tuple[int, ...]:
 _HALVINGS: Final = _roots()
 
 
-def decay_over(elapsed_us: int, *, half_life_s: Decimal) -> Ppm:
-    """Return ``0.5 ** (elapsed / half-life)`` in ppm, rounded to nearest; integers throughout."""
+def decay_over(elapsed_us: int, *, half_life_s: Decimal) -> Ppt:
+    """Return ``0.5 ** (elapsed / half-life)``, rounded to nearest; integers throughout."""
     half_life_us = max(1, int(half_life_s * US_PER_S))
     halvings, rest_us = divmod(max(0, elapsed_us), half_life_us)
     if halvings >= 62:
-        return Ppm(0)
+        return Ppt(0)
     fraction = (rest_us << _FRACTION_BITS) // half_life_us
     power = _ONE
     for index, root in enumerate(_HALVINGS):
         if fraction >> (_FRACTION_BITS - 1 - index) & 1:
             power = power * root // _ONE
-    return Ppm(((power >> halvings) * PPM + _ONE // 2) // _ONE)
+    return Ppt(((power >> halvings) * TRILLION + _ONE // 2) // _ONE)
+
+
+def joined(ppm: int, rest: int) -> Ppt:
+    """Return debt or burst as it stands on the wire: ppm, and millionths of a ppm."""
+    return Ppt(ppm * PPM + rest)
+
+
+def parted(amount: Ppt) -> tuple[Ppm, int]:
+    """Return ppm, rounded toward zero, and the rest of the same sign."""
+    ppm = _toward_zero(amount, PPM)
+    return Ppm(ppm), amount - ppm * PPM
 
 
 def gap_of(*, served: int, pending: int, baseline: int) -> Ppm:
@@ -67,17 +85,17 @@ def gap_of(*, served: int, pending: int, baseline: int) -> Ppm:
     return Ppm(min(max(gap, -PPM), PPM))
 
 
-def next_debt(debt: Ppm, *, gap: Ppm, decay: Ppm) -> Ppm:
-    """Return the debt after one tick (parts per million of the baseline).
+def next_debt(debt: Ppt, *, gap: Ppm, decay: Ppt) -> Ppt:
+    """Return the debt after one tick (parts per trillion of the baseline).
 
     ``decay·debt + (1 - decay)·gap`` (arXiv 2603.00356 eq. 2), rounded toward zero and clamped to
-    ``[DEBT_MIN, DEBT_MAX]``.  An idle entitlement has gap 0, so its debt fades and it cannot
+    ``[DEBT_MIN, DEBT_MAX]`` (ppm).  An idle entitlement has gap 0, so its debt fades and it cannot
     hoard credit.
     """
     assert -PPM <= gap <= PPM
-    assert 0 <= decay <= PPM
-    owed = _toward_zero(decay * debt + (PPM - decay) * gap, PPM)
-    return Ppm(min(max(owed, DEBT_MIN), DEBT_MAX))
+    assert 0 <= decay <= TRILLION
+    owed = _toward_zero(decay * debt + (TRILLION - decay) * gap * PPM, TRILLION)
+    return Ppt(min(max(owed, DEBT_MIN * PPM), DEBT_MAX * PPM))
 
 
 def excess_of(use: Resources, *, baseline: Resources) -> Ppm:
@@ -93,9 +111,10 @@ def excess_of(use: Resources, *, baseline: Resources) -> Ppm:
     return Ppm(min(excess, BURST_MAX))
 
 
-def next_burst(burst: Ppm, *, excess: Ppm, decay: Ppm) -> Ppm:
+def next_burst(burst: Ppt, *, excess: Ppm, decay: Ppt) -> Ppt:
     """Return the burst after one tick: ``decay·burst + (1 - decay)·excess``, rounded down."""
-    return Ppm(min((decay * burst + (PPM - decay) * excess) // PPM, BURST_MAX))
+    faded = (decay * burst + (TRILLION - decay) * excess * PPM) // TRILLION
+    return Ppt(min(max(faded, 0), BURST_MAX * PPM))
 
 
 def weight_of(*, slo_ms: int, reference_slo_ms: int, debt: Ppm, burst: Ppm, policy: Policy) -> Ppm:

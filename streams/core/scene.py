@@ -19,10 +19,10 @@ from schemas.units import NOTHING_HELD, US_PER_MS, US_PER_S, Held, Resources
 from streams.core.capacity import LiveCapacity
 from streams.core.demand import NOWHERE, Local, demand_of, duration_of, local_of, pending_of
 from streams.core.distribution import Sight
+from streams.core.fairness import tick_elapsed_us
 from streams.core.followed import Key, followed
 from streams.core.homes import homes
 from streams.core.incarnations import alive, census, orphaned, taken_over, urls_of
-from streams.core.policy import tick_elapsed_us
 from streams.core.reports import Reported
 
 
@@ -184,7 +184,9 @@ def _input(
         expected_duration_ms=duration_of(places),
         demand=demand_of(places, served_tokens_per_s=served, orphaned=lost),
         debt_ppm=debt.debt_ppm,
+        debt_rest=debt.debt_rest,
         burst_ppm=debt.burst_ppm,
+        burst_rest=debt.burst_rest,
     )
 
 

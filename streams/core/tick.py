@@ -227,7 +227,9 @@ def _debt(decision: Decision) -> DebtRecord:
     return DebtRecord(
         entitlement=output.entitlement,
         debt_ppm=output.debt_ppm,
+        debt_rest=output.debt_rest,
         burst_ppm=output.burst_ppm,
+        burst_rest=output.burst_rest,
         service_class=output.service_class,
     )
 

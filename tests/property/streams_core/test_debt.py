@@ -8,47 +8,86 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.specs import Policy
-from schemas.units import PPM, Ppm
+from schemas.units import PPM, US_PER_S, Ppm
 from streams.core.debt import (
+    BURST_MAX,
     DEBT_MAX,
     DEBT_MIN,
+    TRILLION,
     WEIGHT_MIN,
+    Ppt,
     decay_over,
     gap_of,
+    joined,
+    next_burst,
     next_debt,
+    parted,
     weight_of,
 )
 
-ROUNDING_PPM = 200
-"""One ppm per tick of truncation and of decay, as far as earlier ticks' errors have not faded."""
-
 ppm = st.integers(-PPM, PPM).map(Ppm)
-half_lives = st.decimals("2", "100", places=1)
+ppt = st.integers(-TRILLION, TRILLION).map(Ppt)
+half_lives = st.decimals("2", "100", places=1) | st.just(Decimal(3_600))
+TICKS_US = (250_000, 1_000_000, 5_000_000)
+MINUTES_5_S = 36
+"""Three minutes in stretches of 5 s, in which service gap and excess stay what they are."""
 
 
-def after(start: Ppm, *, gap: Ppm, tick_us: int, seconds: int, half_life_s: Decimal) -> int:
-    """Return the debt after so many seconds of one gap."""
-    debt, decay = start, decay_over(tick_us, half_life_s=half_life_s)
-    for _ in range(seconds * 1_000_000 // tick_us):
-        debt = next_debt(debt, gap=gap, decay=decay)
-    return debt
+def rounding_ppt(half_life_s: Decimal) -> int:
+    """Return what the shortest ticks may differ by, as the module says."""
+    return 1 + 2 * int(3 * half_life_s * US_PER_S / min(TICKS_US))
 
 
-@given(start=st.integers(DEBT_MIN, DEBT_MAX).map(Ppm), gap=ppm, half_life_s=half_lives)
+@given(
+    start=st.integers(DEBT_MIN * PPM, DEBT_MAX * PPM).map(Ppt),
+    gaps=st.lists(ppm, min_size=1, max_size=MINUTES_5_S),
+    half_life_s=half_lives,
+)
 def test_debt_is_the_same_for_ticks_of_any_length(
-    start: Ppm, gap: Ppm, half_life_s: Decimal
+    start: Ppt, gaps: list[Ppm], half_life_s: Decimal
 ) -> None:
-    debts = [
-        after(start, gap=gap, tick_us=tick_us, seconds=10, half_life_s=half_life_s)
-        for tick_us in (250_000, 1_000_000, 5_000_000)
-    ]
+    debts = []
+    for tick_us in TICKS_US:
+        debt, decay = start, decay_over(tick_us, half_life_s=half_life_s)
+        for gap in gaps:
+            for _ in range(5 * US_PER_S // tick_us):
+                debt = next_debt(debt, gap=gap, decay=decay)
+        debts.append(debt)
 
-    assert max(debts) - min(debts) <= ROUNDING_PPM
+    assert max(debts) - min(debts) <= rounding_ppt(half_life_s)
 
 
-@given(debt=ppm, gap=ppm, decay=st.integers(0, PPM).map(Ppm))
-def test_debt_is_bounded(debt: Ppm, gap: Ppm, decay: Ppm) -> None:
-    assert DEBT_MIN <= next_debt(debt, gap=gap, decay=decay) <= DEBT_MAX
+@given(
+    start=st.integers(0, BURST_MAX * PPM).map(Ppt),
+    excesses=st.lists(st.integers(0, BURST_MAX).map(Ppm), min_size=1, max_size=MINUTES_5_S),
+    half_life_s=half_lives,
+)
+def test_burst_is_the_same_for_ticks_of_any_length(
+    start: Ppt, excesses: list[Ppm], half_life_s: Decimal
+) -> None:
+    bursts = []
+    for tick_us in TICKS_US:
+        burst, decay = start, decay_over(tick_us, half_life_s=half_life_s)
+        for excess in excesses:
+            for _ in range(5 * US_PER_S // tick_us):
+                burst = next_burst(burst, excess=excess, decay=decay)
+        bursts.append(burst)
+
+    assert max(bursts) - min(bursts) <= 4 * rounding_ppt(half_life_s)
+
+
+@given(amount=ppt)
+def test_the_wire_loses_nothing_of_a_debt(amount: Ppt) -> None:
+    whole, rest = parted(amount)
+
+    assert joined(whole, rest) == amount
+    assert abs(rest) < PPM
+    assert whole * rest >= 0
+
+
+@given(debt=ppt, gap=ppm, decay=st.integers(0, TRILLION).map(Ppt))
+def test_debt_is_bounded(debt: Ppt, gap: Ppm, decay: Ppt) -> None:
+    assert DEBT_MIN <= parted(next_debt(debt, gap=gap, decay=decay))[0] <= DEBT_MAX
 
 
 @given(served=st.integers(0, 10**9), pending=st.integers(0, 10**9), baseline=st.integers(1, 10**9))
@@ -58,8 +97,8 @@ def test_debt_is_earned_only_by_unmet_demand(served: int, pending: int, baseline
     assert gap <= 0 or (pending > 0 and served < baseline)
 
 
-@given(debt=st.integers(1, DEBT_MAX).map(Ppm), elapsed_us=st.integers(100_000, 10**8))
-def test_debt_fades_when_idle(debt: Ppm, elapsed_us: int) -> None:
+@given(debt=st.integers(1, DEBT_MAX * PPM).map(Ppt), elapsed_us=st.integers(100_000, 10**8))
+def test_debt_fades_when_idle(debt: Ppt, elapsed_us: int) -> None:
     faded = next_debt(debt, gap=Ppm(0), decay=decay_over(elapsed_us, half_life_s=Decimal("9.7")))
 
     assert 0 <= faded < debt
@@ -73,7 +112,7 @@ def test_decay_over_two_spans_is_the_product(
 
     whole = decay_over(sum(elapsed), half_life_s=half_life_s)
 
-    assert abs(whole - first * second // PPM) <= 2
+    assert abs(whole - first * second // TRILLION) <= 2
 
 
 @given(

@@ -12,11 +12,15 @@ from streams.core.debt import (
     BURST_MAX,
     DEBT_MAX,
     DEBT_MIN,
+    TRILLION,
+    Ppt,
     decay_over,
     excess_of,
     gap_of,
+    joined,
     next_burst,
     next_debt,
+    parted,
     weight_of,
 )
 
@@ -29,15 +33,32 @@ HALF_LIFE_S = Decimal("9.7")
         pytest.param(0, 0, 0, id="nothing owed stays nothing owed"),
         pytest.param(600_000, 0, 420_000, id="debt fades while idle"),
         pytest.param(990_000, 1_000_000, 993_000, id="unmet demand adds up to one baseline"),
-        pytest.param(-1, 0, 0, id="rounding is toward zero"),
         pytest.param(0, -1_000_000, DEBT_MIN, id="use beyond the baseline is owed little"),
         pytest.param(DEBT_MAX, 1_000_000, DEBT_MAX, id="debt is bounded"),
     ],
 )
 def test_next_debt(debt: int, gap: int, expected: int) -> None:
-    owed = next_debt(Ppm(debt), gap=Ppm(gap), decay=Ppm(700_000))
+    owed = next_debt(joined(debt, 0), gap=Ppm(gap), decay=Ppt(7 * TRILLION // 10))
 
-    assert owed == expected
+    assert owed == joined(expected, 0)
+
+
+@pytest.mark.parametrize("debt", [1, -1])
+def test_the_last_trillionth_fades_toward_zero(debt: int) -> None:
+    assert next_debt(Ppt(debt), gap=Ppm(0), decay=Ppt(TRILLION - 1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        pytest.param(1_500_000, (1, 500_000), id="one and a half ppm"),
+        pytest.param(-1_500_000, (-1, -500_000), id="of both signs"),
+        pytest.param(-1, (0, -1), id="less than a ppm"),
+    ],
+)
+def test_a_ratio_is_a_ppm_and_a_rest_on_the_wire(amount: int, expected: tuple[int, int]) -> None:
+    assert parted(Ppt(amount)) == expected
+    assert joined(*expected) == amount
 
 
 @pytest.mark.parametrize(
@@ -62,12 +83,12 @@ def test_an_entitlement_without_a_baseline_has_no_gap() -> None:
 @pytest.mark.parametrize(
     ("elapsed_us", "expected"),
     [
-        pytest.param(0, PPM, id="no time, no decay"),
-        pytest.param(9_700_000, 500_000, id="one half-life"),
-        pytest.param(19_400_000, 250_000, id="two half-lives"),
-        pytest.param(5_000_000, 699_568, id="the paper's 0.7 at about 5 s"),
+        pytest.param(0, TRILLION, id="no time, no decay"),
+        pytest.param(9_700_000, TRILLION // 2, id="one half-life"),
+        pytest.param(19_400_000, TRILLION // 4, id="two half-lives"),
+        pytest.param(5_000_000, 699_567_941_372, id="the paper's 0.7 at about 5 s"),
         pytest.param(1 << 60, 0, id="for ever"),
-        pytest.param(-5, PPM, id="a clock that stepped back"),
+        pytest.param(-5, TRILLION, id="a clock that stepped back"),
     ],
 )
 def test_decay(elapsed_us: int, expected: int) -> None:
@@ -85,7 +106,7 @@ def test_burst_is_use_beyond_the_baseline_in_the_dominant_dimension() -> None:
 def test_burst_is_bounded_and_says_nothing_without_a_baseline() -> None:
     assert excess_of(Resources(slots=1_000), baseline=Resources(slots=1)) == BURST_MAX
     assert excess_of(Resources(slots=1_000), baseline=Resources()) == 0
-    assert next_burst(Ppm(0), excess=Ppm(BURST_MAX), decay=Ppm(0)) == BURST_MAX
+    assert next_burst(Ppt(0), excess=Ppm(BURST_MAX), decay=Ppt(0)) == joined(BURST_MAX, 0)
 
 
 @pytest.mark.parametrize(
