@@ -58,6 +58,8 @@ class Denied:
 
     reason: str
     """A ``schemas.decisions.RefusalReason``, or the rival's own word."""
+    dimension: str = ""
+    """A ``schemas.units.Dimension`` when one of them was short (for judges and stories)."""
     retry_after_us: int = 0
     ticket: str = ""
     home: int | None = None
