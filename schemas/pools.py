@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -122,7 +123,7 @@ def compile_pool(record: PoolRecord, *, version: int = 0) -> Pool:
         replicas_min=spec.replicas.min,
         replicas_max=spec.replicas.max,
         per_replica=per_replica,
-        kv_bytes_per_token=spec.kv_bytes_per_token,
+        kv_bytes_per_token=_kv_bytes_per_token(spec),
         weights=_weights(spec),
         bucket_s=spec.bucket_seconds,
         headroom_slots=spec.headroom,
@@ -152,6 +153,27 @@ def floors(entitlements: Sequence[Entitlement]) -> Resources:
     for entitlement in entitlements:
         total += entitlement.floor
     return total
+
+
+def _kv_bytes_per_token(spec: PoolSpec) -> int:
+    """Return what is given, or c = 2·L·H_kv·d_h·b of the model's shape, rounded up."""
+    shape = spec.model_shape
+    if (shape is None) == (spec.kv_bytes_per_token is None):
+        given = "neither is" if shape is None else "both are"
+        raise SpecError(
+            "pool.kvBytesPerToken",
+            f"give exactly one of pool.kvBytesPerToken and pool.modelShape; {given} given",
+        )
+    if spec.kv_bytes_per_token is not None:
+        _check_range("pool.kvBytesPerToken", spec.kv_bytes_per_token, low=1, high=1 << 40)
+        return spec.kv_bytes_per_token
+    assert shape is not None
+    _check_range("pool.modelShape.layers", shape.layers, low=1, high=10_000)
+    _check_range("pool.modelShape.kvHeads", shape.kv_heads, low=1, high=10_000)
+    _check_range("pool.modelShape.headDim", shape.head_dim, low=1, high=100_000)
+    if not 0 < shape.bytes_per_value <= 8:
+        raise SpecError("pool.modelShape.bytesPerValue", "must be above 0 and at most 8")
+    return ceil(2 * shape.layers * shape.kv_heads * shape.head_dim * shape.bytes_per_value)
 
 
 def _weights(spec: PoolSpec) -> Weights:
@@ -240,7 +262,6 @@ def _check_pool(spec: PoolSpec) -> None:
             raise SpecError(
                 "pool.perReplica", "needs tokensPerSecond, kvCacheGiB and concurrency > 0"
             )
-    _check_range("pool.kvBytesPerToken", spec.kv_bytes_per_token, low=1, high=1 << 40)
     _check_range("pool.bucketSeconds", spec.bucket_seconds, low=1, high=3_600)
     _check_range("pool.headroom", spec.headroom, low=0, high=1_000_000)
     _check_range("pool.referenceSloMs", spec.reference_slo_ms, low=1, high=86_400_000)
@@ -266,6 +287,7 @@ def _check_times(spec: PoolSpec) -> None:
         )
     _check_range("pool.leases.holdSeconds", leases.hold_seconds, low=0, high=3_600)
     _check_range("pool.leases.renewSeconds", leases.renew_seconds, low=1, high=600)
+    _check_range("pool.leases.evictGraceSeconds", leases.evict_grace_seconds, low=1, high=600)
     _check_range("pool.leases.admittersMax", leases.admitters_max, low=1, high=1_024)
     _check_range("pool.scaling.windowSeconds", scaling.window_seconds, low=5, high=604_800)
     if not 0 < scaling.quantile <= 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -80,6 +80,19 @@ class CostWeights(_Spec, frozen=True, kw_only=True):
     output: Decimal = Decimal(1)
 
 
+class ModelShape(_Spec, frozen=True, kw_only=True):
+    """What a token's KV cache follows from: 2 x layers x kvHeads x headDim x bytesPerValue.
+
+    Keys and values are the 2; with grouped attention ``kv_heads`` is less than the query heads.
+    """
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    bytes_per_value: Decimal = Decimal(2)
+    """2 for 16-bit values, 1 for 8-bit, 0.5 for 4-bit ones."""
+
+
 class Policy(_Spec, frozen=True, kw_only=True):
     """The fairness policy: tick, half-lives, exponents of arXiv 2603.00356 eq. (1)."""
 
@@ -100,6 +113,8 @@ class Leases(_Spec, frozen=True, kw_only=True):
     lease_ms: int = 5_000
     hold_seconds: int = 30
     renew_seconds: int = 5
+    evict_grace_seconds: int = 5
+    """From the renewal that tells a reservation to stop until it ends by itself."""
     admitters_max: int = 16
 
 
@@ -131,7 +146,9 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     model: str
     replicas: Replicas = Replicas()
     per_replica: Amounts
-    kv_bytes_per_token: int
+    kv_bytes_per_token: int | None = None
+    model_shape: ModelShape | None = None
+    """Either of the two says what a token takes of the KV cache, over all devices together."""
     cost_weights: CostWeights = CostWeights()
     bucket_seconds: int = 10
     headroom: int = 0
@@ -221,12 +238,20 @@ def unknown_fields(raw: object, kind: type[msgspec.Struct], *, path: str = "") -
     """Return the paths in ``raw`` (a mapping, as YAML gives it) that ``kind`` has no field for."""
     if not isinstance(raw, dict):
         return []
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: _section(field.type) for field in msgspec.structs.fields(kind)}
     unknown: list[str] = []
     for name, value in raw.items():
         here = f"{path}.{name}" if path else str(name)
         if name not in fields:
             unknown.append(here)
-        elif isinstance(fields[name], type) and issubclass(fields[name], msgspec.Struct):
-            unknown += unknown_fields(value, fields[name], path=here)
+        elif (section := fields[name]) is not None:
+            unknown += unknown_fields(value, section, path=here)
     return unknown
+
+
+def _section(kind: Any) -> type[msgspec.Struct] | None:
+    """Return the struct that a field holds, optional or not; None for a plain value."""
+    for each in get_args(kind) or (kind,):
+        if isinstance(each, type) and issubclass(each, msgspec.Struct):
+            return each
+    return None

@@ -44,6 +44,48 @@ def test_amounts_become_integers_and_fractions_are_rounded_down() -> None:
     assert pool.entitlements["acme"].floor == Resources(90, BYTES_PER_GIB // 2, 6)
 
 
+@pytest.mark.parametrize(
+    ("bytes_per_value", "expected"),
+    [
+        pytest.param(2, 147_456, id="16-bit values"),
+        pytest.param(1, 73_728, id="8-bit values"),
+        pytest.param("0.5", 36_864, id="4-bit values"),
+        pytest.param("0.5625", 41_472, id="4-bit values with a scale of 16 bits for every 32"),
+        pytest.param("0.00001", 1, id="a fraction of a byte is a byte"),
+    ],
+)
+def test_kv_bytes_per_token_follow_from_the_shape_of_the_model(
+    bytes_per_value: int | str, expected: int
+) -> None:
+    shape = {"layers": 36, "kvHeads": 8, "headDim": 128, "bytesPerValue": bytes_per_value}
+
+    pool = compiled(kvBytesPerToken=None, modelShape=shape)
+
+    assert pool.kv_bytes_per_token == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "given"),
+    [
+        pytest.param({"kvBytesPerToken": None}, "neither is", id="neither"),
+        pytest.param(
+            {"modelShape": {"layers": 36, "kvHeads": 8, "headDim": 128}}, "both are", id="both"
+        ),
+    ],
+)
+def test_a_pool_names_its_kv_bytes_per_token_or_its_shape_and_not_both(
+    change: dict[str, Any], given: str
+) -> None:
+    with pytest.raises(SpecError, match=f"kvBytesPerToken and pool.modelShape; {given} given"):
+        compiled(**change)
+
+
+def test_a_typing_error_in_the_shape_is_found() -> None:
+    shape = {"layers": 36, "kv_heads": 8, "headDim": 128}
+
+    assert unknown_fields(POOL | {"modelShape": shape}, PoolSpec) == ["modelShape.kv_heads"]
+
+
 def test_a_guaranteed_entitlement_may_not_burst_and_lends_its_idle_floor() -> None:
     acme = compiled(GUARANTEED).entitlements["acme"]
 
@@ -110,6 +152,19 @@ def test_a_bad_entitlement_names_its_field(entitlement: dict[str, Any], field: s
     [
         pytest.param({"replicas": {"min": 3, "max": 2}}, "replicas.max", id="max below min"),
         pytest.param({"kvBytesPerToken": 0}, "kvBytesPerToken", id="weightless tokens"),
+        pytest.param(
+            {"kvBytesPerToken": None, "modelShape": {"layers": 0, "kvHeads": 8, "headDim": 128}},
+            "modelShape.layers",
+            id="a model without layers",
+        ),
+        pytest.param(
+            {
+                "kvBytesPerToken": None,
+                "modelShape": {"layers": 1, "kvHeads": 1, "headDim": 1, "bytesPerValue": 0},
+            },
+            "modelShape.bytesPerValue",
+            id="values without bytes",
+        ),
         pytest.param(
             {"leases": {"leaseMs": 1500}}, "leases.leaseMs", id="a lease shorter than two ticks"
         ),
