@@ -111,7 +111,7 @@ async def perform(show: Show, stage: Stage, *, console: Console) -> Outcome:
     """Send the traffic through the loop, show it, and read back what came of it."""
     baseline = await baseline_of(stage.kafka, stage.clickhouse)
     plan = _plan(show)
-    stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
+    stats = _stats(plan, show.traffic)
     async with watched(stage):
         await shares_given(stage.view, say=console.print)
         async with Display(stage.view, console=console, head=Progress(stats, show.traffic)):
@@ -138,6 +138,12 @@ def _plan(show: Show, *, like: ReplayResult | None = None) -> ReplayPlan:
         admission=like is None,
         replica_schedule=() if like is None else like.replica_changes,
     )
+
+
+def _stats(plan: ReplayPlan, traffic: Traffic) -> ReplayStats:
+    stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
+    stats.bad_rows = traffic.bad_rows
+    return stats
 
 
 async def shares_given(view: LoopView, *, say: Callable[[str], None]) -> None:
@@ -205,7 +211,7 @@ async def _compare(show: Show, first: ReplayResult, *, console: Console) -> None
     """Repeat the traffic straight to the engine, with the replicas that the first run had."""
     plan = _plan(show, like=first)
     console.rule("the same traffic without admission control, on the same replicas")
-    stats = ReplayStats(run_id=plan.run_id, rows=plan.rows, span_us=plan.span_us)
+    stats = _stats(plan, show.traffic)
     async with Display(LoopView(), console=console, head=Progress(stats, show.traffic)):
         second = await replay(plan, kafka=None, urls=(), stats=stats, stop=asyncio.Event())
     print_comparison(

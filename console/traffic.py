@@ -7,7 +7,7 @@ known, and a sentence that says how tenants map to entitlements.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,8 @@ from schemas.pools import Pool
 from schemas.units import PPM, US_PER_S
 from simulation.arrivals import Arrival
 from simulation.catalog import WORKLOADS
-from simulation.traces import BadRow, read_trace, survey
+from simulation.traces.reading import TraceFacts, read_trace, survey
+from simulation.traces.rows import BadRow
 from simulation.workloads import generate
 
 BAD_ROWS_NAMED_MAX: Final = 20
@@ -52,7 +53,8 @@ class Traffic:
     span_us: int
     speed_ppm: int
     scale_capacity: bool
-    bad_rows: list[BadRow] = field(default_factory=list)
+    bad_rows: int = 0
+    """Rows of the trace that are skipped; requests that failed when recorded are not among them."""
 
 
 def traffic_of(options: TrafficOptions, *, default_workload: str, say: Say) -> Traffic:
@@ -65,28 +67,47 @@ def traffic_of(options: TrafficOptions, *, default_workload: str, say: Say) -> T
 
 
 def _of_trace(options: TrafficOptions, path: Path, *, say: Say) -> Traffic:
-    facts = survey(path)
-    bad: list[BadRow] = []
-
-    def on_bad_row(row: BadRow) -> None:
-        bad.append(row)
-        if len(bad) <= BAD_ROWS_NAMED_MAX:
-            say(f"{path}:{row.line}: {row.reason} (row skipped)")
+    limit_us = None if options.limit_s is None else options.limit_s * US_PER_S
+    facts = survey(path, limit_us=limit_us)
 
     def arrivals() -> Iterable[Arrival]:
-        bad.clear()
-        return _until(read_trace(path, on_bad_row=on_bad_row), options.limit_s)
+        named = _NamedRows(path, say)
+        return _until(read_trace(path, on_bad_row=named.take), options.limit_s)
 
     return Traffic(
-        about=f"trace {path.name}: {facts.rows} requests over {facts.span_us // US_PER_S} s"
-        + (f", {facts.bad_rows} bad rows" if facts.bad_rows else ""),
+        about=_about(path, facts),
         arrivals=arrivals,
         rows=facts.rows,
         span_us=_span(facts.span_us, options.limit_s),
         speed_ppm=speed_ppm(options.speed),
         scale_capacity=options.scale_capacity,
-        bad_rows=bad,
+        bad_rows=facts.bad_rows,
     )
+
+
+def _about(path: Path, facts: TraceFacts) -> str:
+    return (
+        f"trace {path.name} ({facts.format}): {facts.rows} requests over "
+        f"{facts.span_us // US_PER_S} s"
+        + (f", {facts.bad_rows} bad rows" if facts.bad_rows else "")
+        + (f", {facts.failed_rows} recorded failures left out" if facts.failed_rows else "")
+    )
+
+
+class _NamedRows:
+    """Says the first bad rows of one reading with their lines."""
+
+    def __init__(self, path: Path, say: Say) -> None:
+        self._path = path
+        self._say = say
+        self._named = 0
+
+    def take(self, row: BadRow) -> None:
+        """Say it, unless it is a recorded failure or enough were said."""
+        if row.failed or self._named >= BAD_ROWS_NAMED_MAX:
+            return
+        self._named += 1
+        self._say(f"{self._path}:{row.line}: {row.reason} (row skipped)")
 
 
 def _of_workload(options: TrafficOptions, name: str) -> Traffic:

@@ -81,6 +81,7 @@ def replay(
 ) -> None:
     """Replay TRACE (or --workload) against the loop at KAFKA_BOOTSTRAP_SERVERS.
 
+    TRACE is plain or gzip, in our own format, Azure's, BurstGPT's or Mooncake's (see README).
     Engines and gateways are simulated here; the loop is real.  Exit status 1 when what was emitted,
     the ledger and ClickHouse do not agree.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from console.commands.traffic_options import traffic_options
+from console.commands.traffic_options import TRACE_HELP, traffic_options
 from console.loop_session import run_until_signal
 from console.poolsfile import read_pools, read_prices
 from console.scene import SCENES, Scene, play
@@ -32,7 +32,7 @@ from simulation.catalog import WORKLOADS
 @click.option(
     "--trace",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV or gzip: offset_ms,tenant,model,input_tokens,output_tokens.",
+    help=TRACE_HELP,
 )
 @traffic_options
 @click.option("--compare", is_flag=True, help="Repeat the same traffic without admission control.")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from simulation.catalog import DEFAULT_SEED
 
+TRACE_HELP: Final = (
+    "Recorded requests, plain or gzip, told apart by the first line: our own CSV "
+    "(offset_ms,tenant,model,input_tokens,output_tokens), Azure LLM inference 2023 and 2024, "
+    "BurstGPT, Mooncake."
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (

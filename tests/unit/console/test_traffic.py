@@ -30,7 +30,7 @@ def test_a_bad_row_is_named_with_its_line_counted_and_skipped(trace: Path) -> No
     arrivals = list(traffic.arrivals())
 
     assert [arrival.input_tokens for arrival in arrivals] == [10, 20]
-    assert len(traffic.bad_rows) == 1
+    assert traffic.bad_rows == 1
     assert said[0].startswith(f"{trace}:3:")
     assert "1 bad rows" in traffic.about
 
