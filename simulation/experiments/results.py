@@ -2,7 +2,7 @@
 
 A policy's figures are medians over seeds with 95 % intervals (``statistics``); the keys are those
 of ``keys``.  Series are of one named seed, for plots.  The same seeds give the same result
-whatever the number of processes; how long it took is kept apart, in ``Speed``.
+whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -60,18 +60,17 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
-    """How fast the simulator was; the only part that differs from run to run."""
+class Work:
+    """How much was simulated, over all policies and seeds."""
 
     requests: int
-    """Unique simulated requests over all policies and seeds."""
+    """Unique requests."""
     steps: int
-    wall_s: float
+    """Events of the worlds."""
 
-    @property
-    def requests_per_s(self) -> float:
-        """Simulated requests per second of real time."""
-        return self.requests / self.wall_s if self.wall_s else 0.0
+    def requests_per_s(self, wall_s: float) -> float:
+        """Return the speed, given how long it took: nothing here reads a clock."""
+        return self.requests / wall_s if wall_s > 0 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +84,12 @@ class ExperimentResult:
     admitters: int
     headroom_slots: int
     policies: tuple[PolicyResult, ...]
+    work: Work
     paper: Mapping[str, Mapping[str, PaperFigure]] = field(default_factory=dict)
     """Policy -> key -> the paper's figure."""
     series_seed: int | None = None
     marks_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Spans to shade in plots: overload, outage."""
-    speed: Speed | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as plain data; ``policies`` holds the medians."""
@@ -99,6 +98,8 @@ class ExperimentResult:
             "seeds": list(self.seeds),
             "admitters": self.admitters,
             "headroom_slots": self.headroom_slots,
+            "requests": self.work.requests,
+            "steps": self.work.steps,
             "policies": {each.policy: _medians(each.figures) for each in self.policies},
             "confidence_95": {each.policy: _intervals(each.figures) for each in self.policies},
             "entitlements": {

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.pools import Pool, compile_pool
 from schemas.specs import (
     Amounts,
@@ -24,6 +26,7 @@ from schemas.specs import (
 )
 from simulation.catalog import PAPER_1, PAPER_2
 from simulation.workloads import Workload
+from simulation.world.scenario import Behaviour
 
 SLOTS: Final = 16
 TOKENS_PER_S: Final = 240
@@ -33,6 +36,8 @@ KV_GIB: Final = 16
 KV_BYTES_PER_TOKEN: Final = 147_456
 """An 8B model with grouped heads: 2 · 36 layers · 8 heads · 128 · 2 bytes."""
 REFERENCE_SLO_MS: Final = 15_250
+ONE_ATTEMPT: Final = Behaviour(attempts_max=1)
+"""A load generator that counts a 429 and sends its next request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +63,16 @@ class Setup:
     """Ready replicas in that span: fewer than ``replicas`` in an outage."""
     policies: tuple[str, ...]
     """What is compared when nothing else is asked for."""
+    behaviour: Behaviour
 
     @property
     def has_outage(self) -> bool:
         """Whether replicas are lost in the scarce span."""
         return self.replicas_scarce < self.replicas
+
+    def with_headroom(self, slots: int | None) -> Pool:
+        """Return the pool with so many slots kept free of spot; None: as it is."""
+        return self.pool if slots is None else replace(self.pool, headroom_slots=slots)
 
 
 def _pool(
@@ -126,6 +136,7 @@ CROSS_CLASS: Final = Setup(
     scarce=Span(start_s=30, end_s=60),
     replicas_scarce=1,
     policies=("token-pools", "none", "windowed", "paper-rule"),
+    behaviour=ONE_ATTEMPT,
 )
 
 FAIR_SHARE: Final = Setup(
@@ -146,6 +157,7 @@ FAIR_SHARE: Final = Setup(
     scarce=Span(start_s=30, end_s=120),
     replicas_scarce=1,
     policies=("token-pools", "none", "windowed", "paper-rule"),
+    behaviour=ONE_ATTEMPT,
 )
 
 SETUPS: Final[Mapping[str, Setup]] = {setup.name: setup for setup in (CROSS_CLASS, FAIR_SHARE)}

@@ -1,0 +1,44 @@
+"""One: a single run, from its scenario to its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulation.experiments.building import policy_of
+from simulation.experiments.cases import Case
+from simulation.experiments.figures import Figures, checked, entitlement_figures, figures_of
+from simulation.experiments.keys import ENTITLEMENT_KEYS, KEYS
+from simulation.experiments.policies import Choice
+from simulation.experiments.results import Line
+from simulation.experiments.series import series_of
+from simulation.world.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """What one run gave."""
+
+    figures: Figures
+    entitlements: Mapping[str, Figures]
+    series: tuple[Line, ...]
+    requests: int
+    steps: int
+
+
+def run_one(case: Case, choice: Choice, *, seed: int, with_series: bool = False) -> RunOutcome:
+    """Return what one policy does with the case on one seed."""
+    scenario = case.scenario(choice, seed=seed)
+    policy = policy_of(choice, scenario, admitters=case.admitters)
+    measures = World(scenario, policy).run()
+    frame = case.frame(choice)
+    return RunOutcome(
+        figures=checked(figures_of(measures, frame), KEYS),
+        entitlements={
+            uid: checked(figures, ENTITLEMENT_KEYS)
+            for uid, figures in entitlement_figures(measures, frame).items()
+        },
+        series=series_of(measures) if with_series else (),
+        requests=measures.requests,
+        steps=measures.steps,
+    )
