@@ -11,7 +11,7 @@ from simulation.experiments.figures import Figures, checked, entitlement_figures
 from simulation.experiments.keys import ENTITLEMENT_KEYS, KEYS
 from simulation.experiments.policies import Choice
 from simulation.experiments.results import Line
-from simulation.experiments.series import series_of
+from simulation.experiments.series import reasons_of, series_of
 from simulation.world.world import World
 
 
@@ -22,6 +22,7 @@ class RunOutcome:
     figures: Figures
     entitlements: Mapping[str, Figures]
     series: tuple[Line, ...]
+    reasons: Mapping[str, Mapping[str, float]]
     requests: int
     steps: int
 
@@ -39,6 +40,7 @@ def run_one(case: Case, choice: Choice, *, seed: int, with_series: bool = False)
             for uid, figures in entitlement_figures(measures, frame).items()
         },
         series=series_of(measures) if with_series else (),
+        reasons=reasons_of(measures) if with_series else {},
         requests=measures.requests,
         steps=measures.steps,
     )

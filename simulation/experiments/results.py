@@ -39,6 +39,8 @@ PANELS: Mapping[str, str] = {
     "queue": "requests waiting for a slot of the engine",
     "in_flight": "busy slots by entitlement; `capacity` is the slots of ready replicas",
     "latency": "99th percentile of time to first token by class, over the last 5 s, in seconds",
+    "latency_distribution": "part of a class's served requests (values) whose time to first token "
+    "was at most so long (times_s), from admission",
     "debt": "debt by entitlement, in baselines",
     "weight": "weight by entitlement (1 is the most without debt)",
     "refusals": "part of the attempts of the last 5 s that were refused, by entitlement",
@@ -57,6 +59,8 @@ class PolicyResult:
     entitlements: Mapping[str, Mapping[str, Figure]]
     series: tuple[Line, ...] = ()
     """Of the seed ``ExperimentResult.series_seed``."""
+    reasons: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of the same seed: service class -> reason -> part of its attempts refused for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

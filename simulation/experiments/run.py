@@ -125,6 +125,7 @@ def _policy_result(choice: Choice, outcomes: Sequence[RunOutcome]) -> PolicyResu
             for uid in outcomes[0].entitlements
         },
         series=next((outcome.series for outcome in outcomes if outcome.series), ()),
+        reasons=next((outcome.reasons for outcome in outcomes if outcome.series), {}),
     )
 
 

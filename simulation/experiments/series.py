@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from schemas.specs import ServiceClass
 from schemas.units import PPM, US_PER_S
 from simulation.experiments.results import Line
 from simulation.percentiles import p99
-from simulation.world.measures import Measures, Sample
+from simulation.world.measures import Measures, Sample, Tally, ttfts_from_admission_us
 
 SPAN_US = 5 * US_PER_S
 """Latencies and refusals are taken over this long."""
@@ -24,6 +25,7 @@ def series_of(measures: Measures) -> tuple[Line, ...]:
         _sampled("in_flight", "capacity", samples, lambda sample: sample.slots),
         *(_sampled("in_flight", uid, samples, _in_flight(uid)) for uid in uids),
         *_latencies(measures),
+        *_distributions(measures),
         *(_sampled("debt", uid, samples, _debt(uid)) for uid in uids),
         *(_sampled("weight", uid, samples, _weight(uid)) for uid in uids),
         *(_refusals(uid, samples) for uid in uids),
@@ -81,6 +83,36 @@ def _latencies(measures: Measures) -> list[Line]:
         )
         for service_class, of_class in sorted(spans.items(), key=lambda each: each[0].rank)
     ]
+
+
+def _distributions(measures: Measures) -> list[Line]:
+    """Return a line per service class over all of its requests, from the fastest to the slowest."""
+    times_us: dict[ServiceClass, list[int]] = {}
+    for tally in measures.tallies.values():
+        times_us.setdefault(tally.service_class, []).extend(ttfts_from_admission_us(tally.records))
+    return [
+        Line(
+            panel="latency_distribution",
+            name=str(service_class),
+            times_s=tuple(each_us / US_PER_S for each_us in sorted(of_class_us)),
+            values=tuple(rank / len(of_class_us) for rank in range(1, len(of_class_us) + 1)),
+        )
+        for service_class, of_class_us in sorted(times_us.items(), key=lambda each: each[0].rank)
+    ]
+
+
+def reasons_of(measures: Measures) -> dict[str, dict[str, float]]:
+    """Return service class -> reason -> part of the class's attempts that were refused for it."""
+    by_class: dict[ServiceClass, list[Tally]] = {}
+    for tally in sorted(measures.tallies.values(), key=lambda each: each.service_class.rank):
+        by_class.setdefault(tally.service_class, []).append(tally)
+    return {str(kind): _reasons(tallies) for kind, tallies in by_class.items()}
+
+
+def _reasons(tallies: Sequence[Tally]) -> dict[str, float]:
+    attempts = sum(tally.attempts for tally in tallies)
+    refused = sum((tally.refused_attempts for tally in tallies), Counter[str]())
+    return {reason: count / attempts for reason, count in sorted(refused.items()) if attempts}
 
 
 def _seconds(values_us: Sequence[int]) -> float | None:
