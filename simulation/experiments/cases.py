@@ -104,7 +104,7 @@ class WhatIf:
     """None: the least that the pool may have."""
     admitters: int = 1
     prefill_ms: int = 200
-    behaviour: Behaviour = Behaviour()
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
     def case(self) -> Case:
         """Return what its runs have in common."""

@@ -97,7 +97,7 @@ def _pool(
     return compile_pool(PoolRecord(pool=spec, entitlements=entitlements))
 
 
-def _entitlement(
+def entitlement(
     uid: str, pool: str, service_class: ServiceClass, *, slots: int = 0, slo_ms: int = 1_000
 ) -> EntitlementSpec:
     """Return an entitlement of so many of the paper's slots; 0: no baseline."""
@@ -126,9 +126,9 @@ CROSS_CLASS: Final = Setup(
         replicas=1,
         headroom=1,
         entitlements=(
-            _entitlement("guaranteed-a", "paper-1", ServiceClass.GUARANTEED, slots=6),
-            _entitlement("spot-b", "paper-1", ServiceClass.SPOT),
-            _entitlement("guaranteed-c", "paper-1", ServiceClass.GUARANTEED, slots=6),
+            entitlement("guaranteed-a", "paper-1", ServiceClass.GUARANTEED, slots=6),
+            entitlement("spot-b", "paper-1", ServiceClass.SPOT),
+            entitlement("guaranteed-c", "paper-1", ServiceClass.GUARANTEED, slots=6),
         ),
     ),
     traffic=PAPER_1,
@@ -147,9 +147,9 @@ FAIR_SHARE: Final = Setup(
         replicas=2,
         headroom=0,
         entitlements=(
-            _entitlement("elastic-copilot", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=500),
-            _entitlement("elastic-synth", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=30_000),
-            _entitlement("elastic-reports", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=5_000),
+            entitlement("elastic-copilot", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=500),
+            entitlement("elastic-synth", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=30_000),
+            entitlement("elastic-reports", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=5_000),
         ),
     ),
     traffic=PAPER_2,
