@@ -1,0 +1,1 @@
+"""Token pools under a virtual clock."""
