@@ -1,0 +1,323 @@
+"""The law book: looks at token pools after every step and at every answer, and says what is broken.
+
+    pools = TokenPools(pool, seed="7", doors=4)
+    book = LawBook(pool, pools)
+    world = World(scenario, Watched(pools, book), on_step=lambda now_us: tell(book.check(now_us)))
+
+Cheap checks run at every step and answer; those on a whole tick, on sums or on replays when a
+tick, a fold or the end has come.  The book only looks: with and without it a world goes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from admission.core.gate import Gate
+from schemas.pools import Pool
+from schemas.units import Held, TokenCounts
+from simulation.laws import evictions, exact_count, reversible, staleness
+from simulation.laws.broken import Broken
+from simulation.laws.charges import Charges
+from simulation.laws.conserving import Conserving
+from simulation.laws.demand import Demand
+from simulation.laws.deterministic import check_ledger, check_replay
+from simulation.laws.fairness import Fairness, check_debt
+from simulation.laws.floors import Floors
+from simulation.laws.holdings import Followed, Holdings
+from simulation.laws.lines import lines_of
+from simulation.laws.order import check_order
+from simulation.laws.places import Place
+from simulation.laws.promises import check_promises
+from simulation.laws.shadow import Entry, Shadow
+from simulation.policy import Ask, Denied, Ended, Granted, Kept
+from simulation.pools.tokenpools import TokenPools
+from streams.core.tick import TickOutcome
+
+
+class LawBook:
+    """Judges one run."""
+
+    def __init__(self, pool: Pool, policy: TokenPools) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._places = [Place(index) for index in range(policy.doors)]
+        self._broken: list[Broken] = []
+        self._ticked: TickOutcome | None = None
+        self._folded = -1
+        self._dirty = False
+        self.shadow = Shadow()
+        self.holdings = Holdings()
+        self.followed = Followed(pool)
+        self.charges = Charges(lease_us=staleness.leases(pool)[0])
+        self.floors = Floors(pool)
+        self.demand = Demand(pool)
+        self.fairness = Fairness()
+        self.conserving = Conserving()
+
+    def check(self, now_us: int) -> tuple[Broken, ...]:
+        """Look around after a step; return what was broken since the last time."""
+        self.look(now_us)
+        if self._dirty:
+            self._dirty = False
+            desks = [
+                place.desk
+                for place in self._places
+                if place.gate is not None and place.desk is not None and not place.gate.leaving
+            ]
+            self._add(self.followed.check(desks))
+        self._add(self.holdings.check(self.shadow.held))
+        broken, self._broken = tuple(self._broken), []
+        return broken
+
+    def close(self, now_us: int) -> tuple[Broken, ...]:
+        """Judge what can be judged only at the end."""
+        self.look(now_us)
+        self._add(self.charges.close())
+        self._check_gates()
+        if self._policy.owner is not None:
+            self._add(exact_count.check_totals(self._policy.owner.totals, self._policy.expected))
+            self._add(check_ledger(self._pool, self._policy.log, self._policy.owner))
+        return self.check(now_us)
+
+    def look(self, now_us: int) -> None:
+        """Notice what has happened without an answer: ticks, folds, restarts, states, expiries."""
+        for place, door in zip(self._places, self._policy.admitters, strict=True):
+            gate = door.gate
+            if gate is not place.gate:
+                self._turn(place, gate)
+            if place.look(now_us):
+                self._dirty = True
+        expiry_us = self.shadow.next_expiry_us
+        if expiry_us is not None and expiry_us <= now_us:
+            self.shadow.expire(now_us)
+        ticks = self._policy.ticks
+        if ticks and ticks[-1] is not self._ticked:
+            self._see_ticks(ticks, now_us)
+        owner = self._policy.owner
+        if owner is not None and owner.home.folded_through != self._folded:
+            self._folded = owner.home.folded_through
+            self._add(exact_count.check_totals(owner.totals, self._policy.expected))
+            self._add(
+                exact_count.check_verdicts(self._policy.verdict_counts, self._policy.events_read)
+            )
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def granted(self, ask: Ask, answer: Granted, *, now_us: int) -> None:
+        """See a request start."""
+        place = self._places[answer.door]
+        if answer.handle in self.shadow.entries or place.gate is None or place.desk is None:
+            return  # the same reservation again
+        item = place.gate.reservations.of_request(self._pool.name, ask.entitlement, ask.request_id)
+        assert item is not None
+        entry = Entry(
+            handle=answer.handle,
+            uid=ask.entitlement,
+            door=answer.door,
+            incarnation=place.gate.incarnation,
+            item=item,
+            tokens=item.tokens,
+            kv_bytes=item.kv_bytes,
+            slots=item.slots,
+            served_class=answer.served_class,
+            demoted=answer.demoted,
+            adopted=False,
+            started_us=now_us,
+            until_us=self._until_us(answer.door, item.expires_us),
+        )
+        self.shadow.open(entry)
+        self.demand.granted(ask)
+        self.demand.note(entry.uid, self.shadow, doors=len(self._places), now_us=now_us)
+        self._charge(entry, item.tokens, now_us=now_us)
+        age_us = place.freshness.age_us(now_us)
+        self._add(
+            staleness.check_granted(self._pool, entry, place.desk, self.shadow, age_us=age_us)
+        )
+
+    def denied(self, ask: Ask, answer: Denied, *, door: int, now_us: int) -> None:
+        """See a request refused."""
+        desk = self._places[door].desk
+        self.demand.note(ask.entitlement, self.shadow, doors=len(self._places), now_us=now_us)
+        self.demand.denied(ask, answer, door=door, now_us=now_us)
+        self.demand.note(ask.entitlement, self.shadow, doors=len(self._places), now_us=now_us)
+        if desk is None:
+            return
+        self._add(self.floors.denied(ask, answer, desk, self.shadow, door=door, now_us=now_us))
+        self._add(evictions.check_throttled(self._pool, ask, answer, desk, self.shadow, door=door))
+
+    def renewed(self, handle: str, answer: object, *, door: int, now_us: int) -> None:
+        """See a reservation live on, perhaps at another admitter."""
+        entry = self.shadow.entries.get(handle)
+        if entry is None or not isinstance(answer, Kept):
+            return
+        if answer.handle != handle:
+            entry = self._adopted(entry, answer, now_us=now_us)
+        place = self._places[answer.door]
+        if entry is None or place.desk is None:
+            return
+        entry.until_us = self._until_us(entry.door, entry.item.expires_us)
+        self.shadow.expect(entry)
+        age_us = place.freshness.age_us(now_us)
+        if answer.stop_in_us is not None and not entry.told_to_stop:
+            entry.told_to_stop = True
+            self._add(evictions.check_told(self._pool, entry, age_us=age_us))
+        self._add(staleness.check_kept(self._pool, entry, place.desk, self.shadow, age_us=age_us))
+
+    def before_settlement(self, handle: str, *, door: int, now_us: int) -> reversible.Before | None:
+        """Look at an account before a settlement that may change it."""
+        entry, gate = self.shadow.entries.get(handle), self._places[door].gate
+        if entry is None or gate is None or entry.door != door or entry.orphan:
+            return None
+        mono_us = self._policy.admitters[door].moment(now_us).mono_us
+        return reversible.before_settlement(gate, self._pool, entry, now_us=mono_us)
+
+    def settled(
+        self,
+        handle: str,
+        used: TokenCounts,
+        answer: reversible.EndAnswer,
+        before: reversible.Before | None,
+        *,
+        door: int,
+        now_us: int,
+    ) -> None:
+        """See a reservation end."""
+        entry = self.shadow.entries.get(handle)
+        if entry is None:
+            return
+        self._add(reversible.check_answer(entry, answer, at_own_door=before is not None))
+        mono_us = self._policy.admitters[door].moment(now_us).mono_us
+        if before is not None:
+            self._add(
+                reversible.check_charge(
+                    entry, answer, used, before, pool=self._pool, now_us=mono_us
+                )
+            )
+        if isinstance(answer, Ended):
+            self._ends(entry, answer, used, door=door, now_us=now_us)
+        elif entry.orphan:
+            self.shadow.stop(entry)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _ends(
+        self, entry: Entry, answer: Ended, used: TokenCounts, *, door: int, now_us: int
+    ) -> None:
+        change = self._pool.weights.cost_tokens(used) - entry.tokens
+        if answer.first:
+            if entry.orphan:
+                self._took_over(entry, door)
+                entry.ended = "settled"
+            if entry.orphan or entry.adopted:
+                change = max(0, change)
+            self.shadow.end(entry, "settled")
+            self._charge(entry, change, now_us=now_us)
+        elif entry.ended == "expired" and used.total and not entry.charged_late:
+            entry.charged_late = True
+            self._charge(entry, max(0, change), now_us=now_us)
+        self.demand.note(entry.uid, self.shadow, doors=len(self._places), now_us=now_us)
+
+    def _adopted(self, old: Entry, answer: Kept, *, now_us: int) -> Entry | None:
+        """Enter the reservation under its new id; the old one counts no longer."""
+        if answer.handle in self.shadow.entries:
+            return self.shadow.entries[answer.handle]
+        place = self._places[answer.door]
+        items = () if place.gate is None else place.gate.reservations
+        item = next((each for each in items if each.reservation_id == answer.handle), None)
+        if item is None or place.gate is None:
+            return None
+        self.shadow.stop(old)
+        self._took_over(old, answer.door)
+        entry = Entry(
+            handle=answer.handle,
+            uid=old.uid,
+            door=answer.door,
+            incarnation=place.gate.incarnation,
+            item=item,
+            tokens=item.tokens,
+            kv_bytes=item.kv_bytes,
+            slots=item.slots,
+            served_class=old.served_class,
+            demoted=old.demoted,
+            adopted=True,
+            started_us=now_us,
+            until_us=self._until_us(answer.door, item.expires_us),
+        )
+        self.shadow.open(entry)
+        return entry
+
+    def _took_over(self, old: Entry, door: int) -> None:
+        held = Held(old.tokens, old.kv_bytes, old.slots)
+        self._places[door].adopts((old.incarnation, old.uid), held)
+
+    def _charge(self, entry: Entry, tokens: int, *, now_us: int) -> None:
+        """Note a charge; what exceeds an estimate is the estimator's error, not admitted."""
+        if not entry.demoted:
+            self.floors.charge(entry.uid, tokens, now_us=now_us)
+        if tokens > 0 and (entry.ended or entry.orphan):
+            return
+        depth = sum(place.depth_tokens for place in self._places)
+        self.charges.charge(tokens, depth_tokens=depth, now_us=now_us)
+
+    def _turn(self, place: Place, gate: Gate | None) -> None:
+        self.shadow.bury(place.index)
+        self.demand.lost(place.index)
+        place.turns_to(gate, self._pool.name)
+
+    def _see_ticks(self, ticks: list[TickOutcome], now_us: int) -> None:
+        new = len(ticks)
+        while new > 0 and ticks[new - 1] is not self._ticked:
+            new -= 1
+        for outcome in ticks[new:]:
+            self._see_tick(outcome, now_us)
+        self._ticked = ticks[-1]
+
+    def _see_tick(self, outcome: TickOutcome, now_us: int) -> None:
+        tick, lines = outcome.tick, lines_of(self._pool, outcome.tick)
+        self.followed.published(outcome.publish, now_us=now_us)
+        self.holdings.tick(tick)
+        self.floors.tick(lines)
+        self._add(check_promises(self._pool, tick, lines))
+        self._add(check_order(lines))
+        self._add(check_replay(self._pool, tick))
+        if self._pool.policy.mode == "default":
+            self._add(self.fairness.check(tick, lines))
+            self._add(check_debt(tick))
+        self._add(self.conserving.check(self._pool, tick, lines))
+        for uid in self._pool.entitlements:
+            self.demand.note(uid, self.shadow, doors=len(self._places), now_us=now_us)
+        self._add(self.demand.tick(tick, alive=self._heard(now_us), now_us=now_us))
+        self._drain(now_us)
+        in_force = tick.version == self.holdings.version
+        bound = tick.overshoot_bound.tokens_per_s if in_force else 0
+        self._add(self.charges.tick(bound, now_us=now_us))
+        self._check_gates()
+
+    def _drain(self, now_us: int) -> None:
+        """Let the capacity drain that was really there, or that the allocator believed in."""
+        self.charges.flow(now_us)
+        self.charges.capacity_tokens_per_s = max(
+            self._policy.ready_now.tokens_per_s, self.holdings.capacity[0]
+        )
+
+    def _check_gates(self) -> None:
+        for place in self._places:
+            if place.gate is not None:
+                self._add(reversible.check_gate(place.gate, place.index, self._pool, self.shadow))
+                self._add(reversible.check_adoptions(place.gate, self._pool, place.adopted))
+
+    def _heard(self, now_us: int) -> list[str]:
+        """Return the incarnations that can report now."""
+        return [
+            door.incarnation
+            for door in self._policy.admitters
+            if door.gate is not None
+            and not door.gate.leaving
+            and max(door.paused_until_us, door.cut_off_until_us) <= now_us
+        ]
+
+    def _until_us(self, door: int, expires_us: int) -> int:
+        return self._policy.admitters[door].clock.world_us(expires_us)
+
+    def _add(self, broken: Iterable[Broken]) -> None:
+        self._broken.extend(broken)

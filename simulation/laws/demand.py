@@ -1,0 +1,100 @@
+"""Law 6 on what it rests on: the allocator sees the demand that was refused.
+
+Demand in slots is what is held plus what was refused for contention and may come back.  The judge
+counts it from the answers alone; each tick must know at least the smallest amount there was since
+the oldest report that it used was sent.  A tick is judged only when every admitter that answers
+was heard lately.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.decisions import RefusalReason
+from schemas.pools import Pool
+from schemas.ticks import Tick
+from schemas.units import US_PER_MS, US_PER_S
+from simulation.laws.broken import Broken
+from simulation.laws.shadow import Shadow
+from simulation.policy import Ask, Denied
+
+LAPSE_TICKS: Final = 2
+TICKS_MAX: Final = 4
+"""A report that was held up is one tick late, and its successor comes a tick later."""
+CONTENTION: Final = frozenset(each.value for each in RefusalReason if each.is_contention)
+TRANSIT_US: Final = 2 * US_PER_S
+"""A report that was received was sent no longer ago than this before."""
+
+
+@dataclass(slots=True)
+class Demand:
+    """What was refused and may come back, and the low points of demand."""
+
+    pool: Pool
+    refused: dict[str, dict[str, tuple[int, int, int]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """By entitlement and request: slots, door, until when."""
+    lows: dict[str, deque[tuple[int, int]]] = field(default_factory=lambda: defaultdict(deque))
+    """By entitlement: (time, demand) whenever it changed, and at every tick."""
+    short: dict[str, int] = field(default_factory=dict)
+
+    def denied(self, ask: Ask, answer: Denied, *, door: int, now_us: int) -> None:
+        """Count a refusal until its Retry-After has passed plus two ticks."""
+        refused = self.refused[ask.entitlement]
+        if answer.reason in CONTENTION:
+            lapse_us = answer.retry_after_us + LAPSE_TICKS * self.pool.policy.tick_ms * US_PER_MS
+            refused[ask.request_id] = (ask.n, door, now_us + lapse_us)
+        else:
+            refused.pop(ask.request_id, None)
+
+    def granted(self, ask: Ask) -> None:
+        """It is held now."""
+        self.refused[ask.entitlement].pop(ask.request_id, None)
+
+    def lost(self, door: int) -> None:
+        """The incarnation that remembered it has ended."""
+        for refused in self.refused.values():
+            for key in [key for key, (_, where, _) in refused.items() if where == door]:
+                del refused[key]
+
+    def note(self, uid: str, shadow: Shadow, *, doors: int, now_us: int) -> None:
+        """Note the demand that there is now."""
+        refused = self.refused[uid]
+        for key in [key for key, (_, _, until_us) in refused.items() if until_us <= now_us]:
+            del refused[key]
+        held = sum(shadow.by_place[door, uid].slots for door in range(doors))
+        demand = held + sum(slots for slots, _, _ in refused.values())
+        lows = self.lows[uid]
+        while lows and lows[-1][1] >= demand:
+            lows.pop()
+        lows.append((now_us, demand))
+
+    def tick(self, tick: Tick, *, alive: Collection[str], now_us: int) -> Iterator[Broken]:
+        """Yield entitlements of whose steady demand a tick knows too little."""
+        ages_us = {
+            item.incarnation: item.age_ms * US_PER_MS for item in tick.inputs.reports if item.alive
+        }
+        recent = 2 * self.pool.policy.tick_ms * US_PER_MS + US_PER_S
+        if not set(alive) <= ages_us.keys() or max(ages_us.values(), default=recent + 1) > recent:
+            self.short.clear()
+            return
+        since_us = now_us - max(ages_us.values()) - TRANSIT_US
+        for item in tick.inputs.entitlements:
+            yield from self._judge(item.entitlement, item.demand.slots, since_us=since_us)
+
+    def _judge(self, uid: str, seen: int, *, since_us: int) -> Iterator[Broken]:
+        lows = self.lows[uid]
+        while len(lows) > 1 and lows[1][0] <= since_us:
+            lows.popleft()
+        least = lows[0][1] if lows else 0
+        self.short[uid] = self.short.get(uid, 0) + 1 if seen < least else 0
+        if self.short[uid] > TICKS_MAX:
+            text = (
+                f"the allocator sees {seen} slots of {uid} wanted for {self.short[uid]} ticks, "
+                f"{least} are held or were refused all that time"
+            )
+            yield Broken(6, "demand unseen", text)

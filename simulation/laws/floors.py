@@ -1,0 +1,133 @@
+"""Law 3: a dedicated or guaranteed request inside its own floor is never refused for contention.
+
+Inside: with it, the entitlement holds no more slots and KV cache than its floor, over all admitters
+and graves, and no token that it was charged is left undrained at the floor's rate.  Its admitter
+may lack a part of the floor: then the reason is ``share_exhausted``, the home is named unless this
+is the home, and the part is really used up.  The floor is the smallest of the spec's, the newest
+tick's and the one in the state that the admitter follows, since a floor may be scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from admission.core.pool import PoolDesk
+from schemas.decisions import RefusalReason
+from schemas.pools import Pool
+from schemas.state import EntitlementStatus
+from schemas.units import US_PER_S, Dimension
+from simulation.laws.broken import Broken
+from simulation.laws.lines import Line, Triple, least, triple
+from simulation.laws.shadow import Shadow
+from simulation.policy import Ask, Denied
+
+_CONTENTION: Final = (
+    RefusalReason.CONTENDED,
+    RefusalReason.LIMIT_REACHED,
+    RefusalReason.SHARE_EXHAUSTED,
+)
+_SERVED: Final = (EntitlementStatus.BOUND, EntitlementStatus.DEGRADED)
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Tokens of one entitlement that its floor has not yet drained."""
+
+    level: int = 0
+    """In millionths of a token."""
+    at_us: int = 0
+
+
+@dataclass(slots=True)
+class Floors:
+    """The floors in force, and what was charged to them."""
+
+    pool: Pool
+    floors: dict[str, Triple] = field(default_factory=dict)
+    meters: dict[str, _Meter] = field(default_factory=dict)
+
+    def tick(self, lines: list[Line]) -> None:
+        """Learn the floors of a tick."""
+        self.floors = {line.uid: line.floor for line in lines}
+
+    def charge(self, uid: str, tokens: int, *, now_us: int) -> None:
+        """Charge an estimate, or correct it (never below nothing)."""
+        meter = self._drained(uid, now_us)
+        meter.level = max(0, meter.level + tokens * US_PER_S)
+
+    def denied(
+        self, ask: Ask, answer: Denied, desk: PoolDesk, shadow: Shadow, *, door: int, now_us: int
+    ) -> Iterator[Broken]:
+        """Yield a refusal that the floor forbids."""
+        spec = self.pool.entitlements[ask.entitlement]
+        if not spec.service_class.is_reserved:
+            return
+        need = needed(ask, self.pool)
+        floor = self._floor(ask.entitlement, desk)
+        if not self._is_inside(ask.entitlement, need, floor, shadow, now_us=now_us):
+            return
+        here = shadow.by_place[door, ask.entitlement]
+        words = self._unlawful(answer, desk, need, ask, held=(0, here.kv_bytes, here.slots))
+        if words:
+            text = (
+                f"{ask.entitlement} was refused as {answer.reason} {answer.dimension} at admitter "
+                f"{door} inside its floor {floor}, needing {need}: {words}"
+            )
+            yield Broken(3, "refused inside its floor", text)
+
+    def _unlawful(
+        self, answer: Denied, desk: PoolDesk, need: Triple, ask: Ask, *, held: Triple
+    ) -> str:
+        """Return why the refusal is not lawful; "" when it is."""
+        if answer.reason == RefusalReason.STATE_STALE:
+            return "reserved classes never stop"
+        if answer.reason == RefusalReason.NOT_BOUND:
+            return "it is bound" if self._is_served(ask.entitlement, desk) else ""
+        if answer.reason not in _CONTENTION:
+            return ""
+        if answer.reason != RefusalReason.SHARE_EXHAUSTED:
+            return "contention"
+        room = desk.outlook.rooms[ask.entitlement]
+        if answer.home is None and not room.at_home:
+            return "the home is not named"
+        usable = triple(room.usable)
+        if answer.dimension == Dimension.CONCURRENCY and held[2] + need[2] <= usable[2]:
+            return f"its share here of {usable[2]} slots has room, {held[2]} are held"
+        if answer.dimension == Dimension.KV_CACHE and held[1] + need[1] <= usable[1]:
+            return f"its share here of {usable[1]} bytes has room, {held[1]} are held"
+        return ""
+
+    def _is_inside(
+        self, uid: str, need: Triple, floor: Triple, shadow: Shadow, *, now_us: int
+    ) -> bool:
+        held = shadow.by_entitlement[uid]
+        return (
+            held.slots + need[2] <= floor[2]
+            and held.kv_bytes + need[1] <= floor[1]
+            and floor[0] > 0
+            and self._drained(uid, now_us).level == 0
+        )
+
+    def _floor(self, uid: str, desk: PoolDesk) -> Triple:
+        floor = least(triple(self.pool.entitlements[uid].floor), self.floors.get(uid, (0, 0, 0)))
+        room = desk.outlook.rooms.get(uid)
+        return floor if room is None else least(floor, triple(room.floor))
+
+    def _is_served(self, uid: str, desk: PoolDesk) -> bool:
+        states = () if desk.state is None else desk.state.entitlements
+        return any(item.entitlement == uid and item.status in _SERVED for item in states)
+
+    def _drained(self, uid: str, now_us: int) -> _Meter:
+        meter = self.meters.setdefault(uid, _Meter())
+        rate = self.floors.get(uid, (0, 0, 0))[0]
+        meter.level = max(0, meter.level - rate * (now_us - meter.at_us))
+        meter.at_us = now_us
+        return meter
+
+
+def needed(ask: Ask, pool: Pool) -> Triple:
+    """Return what a request reserves in KV cache (the worst case) and slots."""
+    tokens = ask.input_tokens + ask.n * ask.max_tokens
+    return 0, tokens * pool.kv_bytes_per_token, ask.n
