@@ -1,0 +1,1 @@
+"""Rival policies: small models, each with its flaws shown."""

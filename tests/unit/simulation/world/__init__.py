@@ -1,0 +1,1 @@
+"""The world: tenants, gateways, replicas, measures."""
