@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from schemas.units import US_PER_S
@@ -95,7 +97,7 @@ def test_a_former_owner_that_wakes_publishes_and_nobody_follows_it() -> None:
 
     generations = [each.version.generation for each in world.pools.published]
     assert 1 in generations[generations.index(2) :]
-    assert all(before <= after for before, after in zip(followed, followed[1:], strict=False))
+    assert all(before <= after for before, after in pairwise(followed))
     assert followed[-1] == (2, 2)
     assert reconciled(world)
     assert world.pools.former_owners == ()
