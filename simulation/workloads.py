@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas.units import US_PER_S
+from schemas.units import PPM, US_PER_S
 from simulation.arrivals import Arrival
 from simulation.gaps import GapFamily, draw_gap
 from simulation.lengths import Lengths, draw_length
@@ -52,6 +52,13 @@ class Workload:
     """One sentence for the screen."""
     duration_s: int
     streams: tuple[TenantStream, ...]
+    speed_ppm: int = PPM
+    """2,000,000: the same requests in half the time."""
+
+    @property
+    def duration_us(self) -> int:
+        """How long it lasts at its speed."""
+        return self.duration_s * US_PER_S * PPM // self.speed_ppm
 
     @property
     def tenants(self) -> tuple[str, ...]:
@@ -71,7 +78,7 @@ def _arrivals(workload: Workload, stream: TenantStream, *, seed: int) -> Iterato
         if offset_us >= workload.duration_s * US_PER_S:
             return
         yield Arrival(
-            offset_us=offset_us,
+            offset_us=offset_us * PPM // workload.speed_ppm,
             tenant=stream.tenant,
             model=stream.model,
             input_tokens=draw_length(stream.input_tokens, rng),

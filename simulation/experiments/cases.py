@@ -14,8 +14,9 @@ from simulation.experiments.figures import Frame
 from simulation.experiments.policies import Choice
 from simulation.experiments.setups import Setup
 from simulation.mapping import TenantMapping
+from simulation.traces.recorded import Recorded
 from simulation.workloads import Workload
-from simulation.world.scenario import Behaviour, ReplicaChange, Scenario
+from simulation.world.scenario import Behaviour, ReplicaChange, Scaling, Scenario
 
 DRAIN_S: Final = 60
 """How long a run goes on after the last request came."""
@@ -28,10 +29,11 @@ class Case:
     name: str
     about: str
     pool: Pool
-    traffic: Workload | Sequence[Arrival]
+    traffic: Workload | Recorded | Sequence[Arrival]
     mapping: TenantMapping
     replicas: int
     timeline: tuple[ReplicaChange, ...]
+    scaling: Scaling | None = None
     duration_us: int
     scarce_us: tuple[int, int]
     has_outage: bool
@@ -51,6 +53,7 @@ class Case:
             engine=self.engine,
             replicas=self.replicas,
             timeline=self.timeline,
+            scaling=self.scaling,
             mapping=self.mapping,
             behaviour=replace(self.behaviour, allow_demotion=choice.allow_demotion),
         )
@@ -97,11 +100,13 @@ class WhatIf:
     """A user's question: this pool and this traffic on so many replicas."""
 
     pool: Pool
-    traffic: Workload | Sequence[Arrival]
+    traffic: Workload | Recorded | Sequence[Arrival]
     """Of a workload every seed is another draw; of a trace only what else is drawn differs."""
     mapping: TenantMapping = field(default_factory=TenantMapping)
     replicas: int | None = None
     """None: the least that the pool may have."""
+    scaling: Scaling | None = None
+    """Replicas follow what the policy asks for, from ``replicas`` on."""
     admitters: int = 1
     prefill_ms: int = 200
     behaviour: Behaviour = field(default_factory=Behaviour)
@@ -112,12 +117,13 @@ class WhatIf:
         replicas = pool.replicas_min if self.replicas is None else self.replicas
         return Case(
             name="what-if",
-            about=f"pool {pool.name} on {replicas} replicas",
+            about=f"pool {pool.name}, {_count(replicas, scaled=self.scaling is not None)}",
             pool=pool,
             traffic=self.traffic,
             mapping=self.mapping,
             replicas=replicas,
             timeline=(),
+            scaling=self.scaling,
             duration_us=duration_us,
             scarce_us=(0, duration_us),
             has_outage=False,
@@ -128,7 +134,12 @@ class WhatIf:
         )
 
 
-def _duration_us(traffic: Workload | Sequence[Arrival]) -> int:
-    if isinstance(traffic, Workload):
-        return traffic.duration_s * US_PER_S
+def _count(replicas: int, *, scaled: bool) -> str:
+    words = f"{replicas} replica" + ("" if replicas == 1 else "s")
+    return f"{words} at first, then what the policy's autoscaler asks for" if scaled else words
+
+
+def _duration_us(traffic: Workload | Recorded | Sequence[Arrival]) -> int:
+    if isinstance(traffic, Workload | Recorded):
+        return traffic.duration_us
     return 1 + max((arrival.offset_us for arrival in traffic), default=0)

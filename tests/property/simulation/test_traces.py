@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from simulation.arrivals import Arrival
 from simulation.traces.reading import FORMATS, bounded_lines, parse, read_trace, survey
+from simulation.traces.recorded import Recorded
 from simulation.traces.rows import LINE_CHARS_MAX, BadRow, TraceError
 
 HEADER = "offset_ms,tenant,model,input_tokens,output_tokens\n"
@@ -264,3 +265,13 @@ def test_a_public_trace_in_every_format_is_the_same(name: str, tmp_path: Path) -
 
     sizes = [(a.offset_us, a.input_tokens, a.output_tokens) for a in arrivals]
     assert [(a.offset_us, a.input_tokens, a.output_tokens) for a in read] == sizes
+
+
+def test_a_recorded_trace_is_read_again_at_any_speed_up_to_its_span(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(HEADER + "0,a,m,1,2\nbad\n3,a,m,3,4\n7,a,m,5,6\n")
+    recorded = Recorded(path=path, span_us=3_000, speed_ppm=2_000_000)
+
+    assert [arrival.offset_us for arrival in recorded] == [0, 1_500]
+    assert list(recorded) == list(recorded)
+    assert recorded.duration_us == 1_501

@@ -3,13 +3,14 @@
 import math
 import random
 import statistics
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.catalog import DEFAULT_SEED, SCENE, WORKLOADS
+from simulation.catalog import DEFAULT_SEED, SCENE, STEADY, WORKLOADS
 from simulation.gaps import GapFamily, draw_gap
 from simulation.lengths import Histogram, LogNormal, draw_length, exactly
 from simulation.workloads import TenantStream, Workload, generate, phases
@@ -92,3 +93,19 @@ def test_lengths_stay_inside_their_bounds(seed: int, median: int, sigma_percent:
 
 def test_the_scene_is_short_enough_for_a_minute() -> None:
     assert SCENE.duration_s <= 45
+
+
+@given(speed_ppm=st.integers(100_000, 100_000_000), seed=st.integers(0, 9))
+def test_speed_moves_the_same_requests_closer_together(speed_ppm: int, seed: int) -> None:
+    calm = list(generate(STEADY, seed=seed))
+    quick = replace(STEADY, speed_ppm=speed_ppm)
+
+    drawn = list(generate(quick, seed=seed))
+
+    assert [each.offset_us for each in drawn] == [
+        each.offset_us * 1_000_000 // speed_ppm for each in calm
+    ]
+    assert sorted((each.tenant, each.input_tokens, each.output_tokens) for each in drawn) == sorted(
+        (each.tenant, each.input_tokens, each.output_tokens) for each in calm
+    )
+    assert all(each.offset_us <= quick.duration_us for each in drawn)
