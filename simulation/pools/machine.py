@@ -27,6 +27,7 @@ from simulation.pools.faults import NONE, FaultKind, Faults, TimedFault
 from simulation.pools.graves import Graves
 from simulation.pools.group import Group
 from simulation.pools.owner import Durable, Owner
+from simulation.pools.scaler import Scaler
 from simulation.pools.usage_log import Tally, UsageLog
 from simulation.pools.wire import Topic
 from simulation.world.story import Tell
@@ -65,7 +66,8 @@ class Machine:
         self._states = self._topic("admission-state", seed)
         self._reports = self._topic("admitter-reports", seed)
         self._log = UsageLog(pool, faults=faults.usage, random=Random(f"{seed}/usage"))
-        self._durable = Durable(pool, self._log, self._states)
+        self._scaler = Scaler(pool)
+        self._durable = Durable(pool, self._log, self._states, on_tick=self._scaler.see)
         self._group = Group(
             self._durable,
             self._reports,

@@ -68,7 +68,7 @@ class Durable:
     """The last ones whose record was acknowledged, by whatever owner."""
     published: list[AdmissionState] = field(default_factory=list)
     """The last parts written to ``admission-state``, by whatever owner."""
-    on_tick: Callable[[Tick], None] = lambda _: None
+    on_tick: Callable[[Tick], None] = field(default=lambda _: None, kw_only=True)
 
     def remember(self, outcome: TickOutcome) -> None:
         """Keep an acknowledged tick for who looks at the world."""

@@ -155,8 +155,8 @@ class TokenPools(Machine):
         }
 
     def replicas_wanted(self, *, now_us: int) -> int | None:
-        """Return nothing: replicas are the world's."""
-        return None
+        """Return what the autoscaler asks for."""
+        return self._scaler.wanted(now_us)
 
     def _denied(self, refusal: Refusal, body: ReserveBody, *, door: Door, now_us: int) -> Denied:
         inside = is_inside_floor(
