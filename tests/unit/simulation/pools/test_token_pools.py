@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -171,6 +172,16 @@ def test_whatever_goes_wrong_the_ledger_is_exact(seed: int, faults: Faults) -> N
     world.on_step = check
 
     world.run(40, arrivals_until_s=35)
+
+
+def test_no_fault_begins_after_the_calm() -> None:
+    calm = replace(HARSH, calm_after_us=10 * US_PER_S)
+    world = SmallWorld("calm after", doors=4, faults=calm)
+
+    world.run(100, arrivals_until_s=30)
+
+    assert world.pools.happened
+    assert max(each.at_us for each in world.pools.happened) <= 10 * US_PER_S
 
 
 def test_token_pools_are_a_policy() -> None:
