@@ -146,6 +146,7 @@ class SlotEngine:
         self._spec = spec
         self._replicas = {number: _Replica(number) for number in range(replicas)}
         self._next_replica = replicas
+        self._draining = 0
         self._queue: dict[int, tuple[Job, int]] = {}
         self._running: dict[int, tuple[Job, Timing]] = {}
         self._ends: list[tuple[int, int]] = []
@@ -164,11 +165,11 @@ class SlotEngine:
     @property
     def ready(self) -> int:
         """Replicas that take jobs."""
-        return sum(not replica.draining for replica in self._replicas.values())
+        return len(self._replicas) - self._draining
 
     @property
     def draining(self) -> int:
-        return len(self._replicas) - self.ready
+        return self._draining
 
     def submit(self, job: Job, *, now_us: int) -> None:
         assert job.id not in self._queue
@@ -211,6 +212,7 @@ class SlotEngine:
             self._add_replica()
         while self.ready > ready:
             self._idlest().draining = True
+            self._draining += 1
         self._drop_drained()
         self._start_waiting(now_us)
 
@@ -247,6 +249,7 @@ class SlotEngine:
         draining = [replica for replica in self._replicas.values() if replica.draining]
         if draining:
             max(draining, key=lambda replica: replica.running).draining = False
+            self._draining -= 1
             return
         self._replicas[self._next_replica] = _Replica(self._next_replica)
         self._next_replica += 1
@@ -286,6 +289,7 @@ class SlotEngine:
         ]
         for number in drained:
             del self._replicas[number]
+        self._draining -= len(drained)
 
     def _start_waiting(self, now_us: int) -> None:
         while self._queue and (replica := self._roomiest()) is not None:

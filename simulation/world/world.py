@@ -68,6 +68,9 @@ class World:
         )
         self._arrivals = scenario.arrivals()
         self._next_sample_us = 0
+        self._sampling_us = scenario.sampling_us
+        self._end_us = scenario.end_us
+        self._ranked = policy if isinstance(policy, HasPriorities) else None
         self._has_ended = False
         self._begin()
 
@@ -80,11 +83,8 @@ class World:
     def step(self) -> bool:
         """Let the next event happen; return False, and do nothing more, at the end."""
         policy_us, engine_us = self.policy.next_event_us(), self.host.engine.next_event_us()
-        own_us = self._agenda.next_us()
-        due_us = min(
-            each for each in (policy_us, engine_us, own_us, self._beyond_us) if each is not None
-        )
-        if due_us > self.scenario.end_us:
+        due_us = _soonest(policy_us, engine_us, self._agenda.next_us())
+        if due_us is None or due_us > self._end_us:
             self._end()
             return False
         self._pass_time(max(due_us, self.now_us))
@@ -96,10 +96,6 @@ class World:
             self._agenda.take()(self.now_us)
         self._after_step()
         return True
-
-    @property
-    def _beyond_us(self) -> int:
-        return self.scenario.end_us + 1
 
     def _begin(self) -> None:
         self.host.tell(now_us=0)
@@ -113,17 +109,17 @@ class World:
     def _after_step(self) -> None:
         if self.host.tell(now_us=self.now_us):
             self._note_replicas()
-        measures = self.measures
+        measures, waiting = self.measures, self.host.engine.waiting
         measures.steps += 1
-        measures.waiting_max = max(measures.waiting_max, self.host.engine.waiting)
+        measures.waiting_max = max(measures.waiting_max, waiting)
         if self._on_step is not None:
             self._on_step(self.now_us)
 
     def _end(self) -> None:
         if not self._has_ended:
             self._has_ended = True
-            self._pass_time(self.scenario.end_us)
-            self.lives.stop_all(now_us=self.scenario.end_us)
+            self._pass_time(self._end_us)
+            self.lives.stop_all(now_us=self._end_us)
 
     # traffic
 
@@ -177,7 +173,7 @@ class World:
         while self._next_sample_us <= until_us:
             self._elapse(self._next_sample_us)
             self.measures.samples.append(self._sample())
-            self._next_sample_us += self.scenario.sampling_us
+            self._next_sample_us += self._sampling_us
         self._elapse(until_us)
 
     def _elapse(self, until_us: int) -> None:
@@ -185,8 +181,8 @@ class World:
         self.now_us = until_us
 
     def _sample(self) -> Sample:
-        policy, engine = self.policy, self.host.engine
-        priorities = policy.priorities() if isinstance(policy, HasPriorities) else {}
+        engine = self.host.engine
+        priorities = {} if self._ranked is None else self._ranked.priorities()
         return Sample(
             at_us=self.now_us,
             waiting=engine.waiting,
@@ -204,6 +200,11 @@ class World:
                 for uid, tally in self.measures.tallies.items()
             },
         )
+
+
+def _soonest(*times_us: int | None) -> int | None:
+    """Return the first of the times that there are."""
+    return min((each for each in times_us if each is not None), default=None)
 
 
 def _empty_measures(scenario: Scenario, policy: Policy) -> Measures:
