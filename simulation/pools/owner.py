@@ -31,7 +31,7 @@ from streams.core.judge import Bound, Record, bound_of
 from streams.core.ledger import MARKS_MAX_DEFAULT, fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
 from streams.core.payout import Payout
-from streams.core.reports import Reported, merge
+from streams.core.reports import Reported, heard
 from streams.core.restore import (
     base_of,
     changes_of,
@@ -143,9 +143,9 @@ class Owner:
     def hear(self, value: bytes, now_us: int) -> None:
         """Merge one report."""
         report = decode(value, AdmitterReport)
-        previous = self.reports.pop(report.incarnation, None)
-        merged = merge(None if previous is None else previous.report, report)
-        self.reports[report.incarnation] = Reported(merged, self.clock.wall_us(now_us))
+        previous = self.reports.get(report.incarnation)
+        received_us = self.clock.wall_us(now_us)
+        self.reports[report.incarnation] = heard(previous, report, received_us=received_us)
 
     def poll(self, now_us: int) -> None:
         """Fold what has arrived of every partition."""

@@ -18,7 +18,7 @@ from schemas.reports import AdmitterReport
 from schemas.wire import decode
 from streams import metrics
 from streams.agents.guard import Guard
-from streams.core.reports import Reported, merge
+from streams.core.reports import Reported, heard
 from streams.driver import Batch
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,7 @@ class Admitters:
     def _merge(self, report: AdmitterReport) -> None:
         known = self._pools.setdefault(report.pool, {})
         previous = known.pop(report.incarnation, None)
-        merged = merge(None if previous is None else previous.report, report)
-        known[report.incarnation] = Reported(merged, self._now_us())
+        known[report.incarnation] = heard(previous, report, received_us=self._now_us())
         if len(known) > INCARNATIONS_MAX:
             del known[next(iter(known))]
 

@@ -46,6 +46,17 @@ def merge(previous: AdmitterReport | None, report: AdmitterReport) -> AdmitterRe
     )
 
 
+def heard(previous: Reported | None, report: AdmitterReport, *, received_us: int) -> Reported:
+    """Return what is known of the incarnation once ``report`` has arrived.
+
+    One that says nothing new (repeated, or overtaken by a later one) is no sign of life either.
+    """
+    if previous is None:
+        return Reported(report, received_us)
+    merged = merge(previous.report, report)
+    return previous if merged is previous.report else Reported(merged, received_us)
+
+
 def by_entitlement(report: AdmitterReport) -> dict[str, EntitlementReport]:
     """Return the report's entitlements by uid."""
     return {item.entitlement: item for item in report.entitlements}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.units import Held
-from streams.core.reports import merge
+from streams.core.reports import heard, merge
 
 
 def report(sequence: int, *held: tuple[str, int], full: bool = False) -> AdmitterReport:
@@ -48,6 +48,16 @@ def test_an_older_or_equal_sequence_changes_nothing() -> None:
 
     assert merge(newest, report(5, ("x", 9), full=True)) is newest
     assert merge(newest, report(3, ("x", 9), full=True)) is newest
+
+
+def test_a_report_that_says_nothing_new_is_no_sign_of_life() -> None:
+    first = heard(None, report(5, ("x", 5)), received_us=1_000)
+    repeated = heard(first, report(5, ("x", 5)), received_us=9_000)
+    overtaken = heard(repeated, report(4, ("x", 4)), received_us=9_500)
+    newer = heard(overtaken, report(6, ("x", 6)), received_us=9_900)
+
+    assert (repeated, overtaken) == (first, first)
+    assert (newer.received_us, slots(newer.report)) == (9_900, {"x": 6})
 
 
 def test_adoptions_are_kept_until_they_are_named_again() -> None:

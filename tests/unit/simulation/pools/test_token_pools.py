@@ -46,7 +46,7 @@ def test_the_same_seed_tells_the_same_story(faults: Faults) -> None:
     worlds = [SmallWorld("twin", doors=4, faults=faults) for _ in range(2)]
 
     for world in worlds:
-        world.run(40, arrivals_until_s=30)
+        world.run(25, arrivals_until_s=25)
 
     first, second = worlds
     assert first.story == second.story
@@ -60,7 +60,7 @@ def test_another_rate_of_one_fault_leaves_the_others_where_they_were() -> None:
     kills = []
     for faults in (fewer, both):
         world = SmallWorld("apart", doors=2, faults=faults)
-        world.run(120, arrivals_until_s=1)
+        world.run(70, arrivals_until_s=1)
         kills.append([each for each in world.pools.happened if each.kind is FaultKind.KILL])
 
     assert kills[0]
@@ -171,14 +171,14 @@ def test_whatever_goes_wrong_the_ledger_is_exact(seed: int, faults: Faults) -> N
 
     world.on_step = check
 
-    world.run(40, arrivals_until_s=35)
+    world.run(30, arrivals_until_s=28)
 
 
 def test_no_fault_begins_after_the_calm() -> None:
     calm = replace(HARSH, calm_after_us=10 * US_PER_S)
     world = SmallWorld("calm after", doors=4, faults=calm)
 
-    world.run(100, arrivals_until_s=30)
+    world.run(40, arrivals_until_s=10)
 
     assert world.pools.happened
     assert max(each.at_us for each in world.pools.happened) <= 10 * US_PER_S
