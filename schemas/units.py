@@ -38,7 +38,7 @@ class Dimension(StrEnum):
     CONCURRENCY = "concurrency"
 
 
-class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+class Resources(msgspec.Struct, frozen=True, gc=False):
     """A vector of capacity: tokens per second, bytes of KV cache, active sequences."""
 
     tokens_per_s: int = 0
@@ -105,7 +105,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 NOTHING: Final = Resources()
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """What reservations hold at one instant: reserved tokens, bytes of KV cache, sequences."""
 
     tokens: int = 0
@@ -126,7 +126,7 @@ class Held(msgspec.Struct, frozen=True):
 NOTHING_HELD: Final = Held()
 
 
-class TokenCounts(msgspec.Struct, frozen=True):
+class TokenCounts(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one increment by class; the classes never overlap.
 
     ``reasoning_tokens`` is an "of which" of ``output_tokens`` and is in no sum.

@@ -5,35 +5,56 @@ and everyone receives weight × level until it is content or nothing is left):
 
     floors → elastic baselines → bursts of dedicated and elastic → spot → preemptible
 
-A dedicated floor is set aside whole, a guaranteed one down to what may be lent of it.  In a
-phase over baselines the weight counts per unit of baseline, so equal weights get equal parts of
-what they were promised; without a baseline it counts alone.  Surplus classes leave the pool's
-headroom of slots free.
+A dedicated floor is set aside whole, a guaranteed one down to what may be lent of it.  Where floors
+do not fit they are scaled by weight, and what others leave of them is filled up to the reserved
+baselines before any elastic gets something.  In a phase over baselines the weight counts per unit
+of baseline, so equal weights get equal parts of what they were promised; without a baseline it
+counts alone.  Surplus classes leave the pool's headroom of slots free.
 
-A request needs all three dimensions, so the dimensions are coupled: they are filled from the most
-contended to the least, and in each an entitlement asks for no more than what it got before can
-use.  What a later dimension cuts is given back in the earlier ones and filled again, in at most
-``ROUNDS_MAX`` rounds; what the last round frees is left over for the common share.
+*One dimension.*  The level only rises, and a demand is met when the level reaches want ÷ weight.
+Each demand is met once, so the filling ends, with every unmet demand at one common level and
+nothing left.  Nobody's grant can then be raised without lowering that of somebody whose grant per
+weight is no larger: the weighted max-min point, and there is only one.
+
+*Three dimensions* (``streams.core.coupling``).  A request needs all of them, so within a phase they
+are filled together, from the most contended to the least; in each an entitlement asks for no more
+than what its scarcest dimension so far can use, and at the end of a round every grant is cut to
+what the scarcest of all can use.  A cut lowers what is asked in that dimension, never below what an
+earlier phase gave, and nothing raises it again: integers that only fall come to rest, and
+``ROUNDS_MAX`` stops before that where it would take longer.  Every fill gives out at most the room
+there is and cuts only take away, so no round grants more than capacity, whichever is the last.
+
+*What rounds leave.*  Cuts of the last round may leave room in all dimensions of somebody's demand.
+So each phase ends with a pass that raises whoever is short, the heaviest first, as far as its
+scarcest dimension has room.  After it, everyone who is short in its last phase has a dimension with
+no room (law 6), and since later phases only take what is left, it stays so; nor does a later phase
+get what an earlier one could have used (laws 4 and 5).
 
 Integers: every grant is rounded down, leftover units go to the largest remainders.  Σ grants and
-Σ floors never exceed capacity, in any dimension.
+Σ floors never exceed capacity, in any dimension.  A round is O(n log n), and a phase in which
+everything fits is one pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from schemas.specs import ServiceClass
-from schemas.units import Dimension, Resources, ceil_div
+from schemas.units import Resources
+from streams.core.coupling import Line, share, smaller
 from streams.core.rounding import fill
 
-ROUNDS_MAX: Final = 3
+_FIELDS: Final = ("tokens_per_s", "kv_bytes", "slots")
+_RESERVED: Final = (ServiceClass.DEDICATED, ServiceClass.GUARANTEED)
+_BURSTING: Final = (ServiceClass.DEDICATED, ServiceClass.ELASTIC)
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """What one entitlement asks for, and what it was promised."""
 
     uid: str
@@ -45,8 +66,7 @@ class Claim:
     lendable: Resources
 
 
-@dataclass(frozen=True)
-class Award:
+class Award(msgspec.Struct, frozen=True, gc=False):
     """What one entitlement gets: its floor as far as it fits into live capacity, and its grant."""
 
     uid: str
@@ -56,157 +76,158 @@ class Award:
     """The part of the floor that is set aside even while it is idle."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Column:
-    """One dimension of all claims."""
+    """One dimension of all claims; only ``grants`` and ``left`` change."""
 
-    dimension: Dimension
-    capacity: int
-    reserve: int
-    """Kept free of surplus classes."""
     wants: list[int]
     """Demand, at most the ceiling."""
     floors: list[int]
-    unlendable: list[int]
+    kept: list[int]
+    """The part of the floor that is not lent: its owner's without asking."""
     baselines: list[int]
-    weights: list[int]
+    grants: list[int]
+    left: int
+    """Capacity less Σ max(grant, kept)."""
+    headroom: int
+
+    def room(self, *, is_surplus: bool) -> int:
+        """Return what a phase may still give out."""
+        return max(0, self.left - (self.headroom if is_surplus else 0))
 
 
 def allocate(
     claims: Sequence[Claim], *, capacity: Resources, headroom_slots: int = 0
 ) -> tuple[Award, ...]:
     """Return one award per claim, in their order."""
+    weights = [claim.weight_ppm for claim in claims]
+    members: dict[ServiceClass, list[int]] = {each: [] for each in ServiceClass}
+    for i, claim in enumerate(claims):
+        members[claim.service_class].append(i)
+    reserved = sorted(i for each in _RESERVED for i in members[each])
     columns = [
-        _column(claims, dimension, capacity=capacity, headroom_slots=headroom_slots)
-        for dimension in Dimension
+        _column(claims, name, reserved=reserved, weights=weights, capacity=capacity)
+        for name in _FIELDS
     ]
-    grants = _coupled(columns, [claim.service_class for claim in claims])
-    floors = zip(*(column.floors for column in columns), strict=True)
-    unlendable = zip(*(column.unlendable for column in columns), strict=True)
-    return tuple(
-        Award(claim.uid, Resources(*floor), Resources(*grant), Resources(*kept))
-        for claim, floor, grant, kept in zip(
-            claims, floors, zip(*grants, strict=True), unlendable, strict=True
-        )
+    columns[-1].headroom = headroom_slots
+    for who, caps, is_surplus in _phases(columns, members, reserved=reserved):
+        _serve(columns, who, caps, weights=weights, is_surplus=is_surplus)
+    floors, grants, kept = (
+        map(Resources, *(getattr(column, name) for column in columns))
+        for name in ("floors", "grants", "kept")
     )
+    uids = [claim.uid for claim in claims]
+    return tuple(map(Award, uids, floors, grants, kept))
 
 
 def _column(
-    claims: Sequence[Claim], dimension: Dimension, *, capacity: Resources, headroom_slots: int
+    claims: Sequence[Claim],
+    name: str,
+    *,
+    reserved: Sequence[int],
+    weights: Sequence[int],
+    capacity: Resources,
 ) -> _Column:
-    amount = capacity.of(dimension)
-    baselines = [claim.baseline.of(dimension) for claim in claims]
-    weights = [
-        claim.weight_ppm * max(1, baseline)
-        for claim, baseline in zip(claims, baselines, strict=True)
-    ]
-    floors = [
-        baseline if claim.service_class.is_reserved else 0
-        for claim, baseline in zip(claims, baselines, strict=True)
-    ]
-    floors = fill(floors, weights, amount)
+    amount: int = getattr(capacity, name)
+    demands, ceilings, baselines = (
+        list(map(attrgetter(f"{part}.{name}"), claims))
+        for part in ("demand", "ceiling", "baseline")
+    )
+    floors, kept = [0] * len(claims), [0] * len(claims)
+    fitting = [baselines[i] for i in reserved]
+    if sum(fitting) > amount:
+        fitting = fill(fitting, _per_unit(reserved, weights, baselines), amount)
+    for i, floor in zip(reserved, fitting, strict=True):
+        floors[i] = floor
+        lent: int = getattr(claims[i].lendable, name)
+        if lent < floor:
+            kept[i] = floor - lent
     return _Column(
-        dimension=dimension,
-        capacity=amount,
-        reserve=headroom_slots if dimension is Dimension.CONCURRENCY else 0,
-        wants=[min(claim.demand.of(dimension), claim.ceiling.of(dimension)) for claim in claims],
+        wants=smaller(demands, ceilings),
         floors=floors,
-        unlendable=[
-            max(0, floor - claim.lendable.of(dimension))
-            for claim, floor in zip(claims, floors, strict=True)
-        ],
+        kept=kept,
         baselines=baselines,
-        weights=weights,
+        grants=[0] * len(claims),
+        left=amount - sum(kept),
+        headroom=0,
     )
 
 
-def _coupled(columns: Sequence[_Column], classes: Sequence[ServiceClass]) -> list[list[int]]:
-    """Return the grants per dimension (in the order of ``columns``), cut to what can be used."""
-    asked = [list(column.wants) for column in columns]
-    grants = asked
-    for _ in range(ROUNDS_MAX):
-        given = _one_round(columns, classes, asked)
-        grants = _usable(columns, given)
-        cut = False
-        for caps, got, kept in zip(asked, given, grants, strict=True):
-            for i, (before, after) in enumerate(zip(got, kept, strict=True)):
-                if after < before:
-                    caps[i], cut = after, True
-        if not cut:
-            break
-    return grants
+def _per_unit(who: Sequence[int], weights: Sequence[int], baselines: Sequence[int]) -> list[int]:
+    """Return the weights times what was promised, for those to whom something was."""
+    return [weights[i] * (baselines[i] or 1) for i in who]
 
 
-def _one_round(
-    columns: Sequence[_Column], classes: Sequence[ServiceClass], asked: Sequence[list[int]]
-) -> list[list[int]]:
-    """Fill each dimension once, from the most contended to the least."""
-    given: list[list[int]] = [[] for _ in columns]
-    used = [(1, 1)] * len(classes)
-    for index in _by_contention(columns, asked):
-        column = columns[index]
-        wants = [
-            min(cap, ceil_div(want * got, of))
-            for cap, want, (got, of) in zip(asked[index], column.wants, used, strict=True)
-        ]
-        given[index] = _phases(column, classes, wants)
-        used = [
-            _scarcer(ratio, (got, want))
-            for ratio, got, want in zip(used, given[index], column.wants, strict=True)
-        ]
-    return given
+def _phases(
+    columns: Sequence[_Column],
+    members: dict[ServiceClass, list[int]],
+    *,
+    reserved: list[int],
+) -> Iterator[tuple[list[int], list[list[int]], bool]]:
+    """Yield members, their caps per dimension, and whether they leave the headroom free."""
+    wants = [column.wants for column in columns]
+    baselines = [column.baselines for column in columns]
+    bursting = sorted(i for each in _BURSTING for i in members[each])
+    floors = [column.floors for column in columns]
+    scaled: set[int] = set()
+    for column in columns:
+        floor, baseline = column.floors, column.baselines
+        scaled.update([i for i in reserved if floor[i] < baseline[i]])
+    yield reserved, floors, False
+    yield sorted(scaled), baselines, False
+    yield members[ServiceClass.ELASTIC], baselines, False
+    yield bursting, wants, False
+    yield members[ServiceClass.SPOT], wants, True
+    yield members[ServiceClass.PREEMPTIBLE], wants, True
 
 
-def _usable(columns: Sequence[_Column], given: Sequence[list[int]]) -> list[list[int]]:
-    """Cut each grant to what the entitlement's scarcest dimension can use, rounded up."""
-    used = [(1, 1)] * len(given[0])
-    for column, got in zip(columns, given, strict=True):
-        used = [
-            _scarcer(ratio, pair)
-            for ratio, pair in zip(used, zip(got, column.wants, strict=True), strict=True)
-        ]
-    return [
-        [
-            min(amount, ceil_div(want * ratio[0], ratio[1]))
-            for amount, want, ratio in zip(got, column.wants, used, strict=True)
-        ]
-        for column, got in zip(columns, given, strict=True)
+def _serve(
+    columns: Sequence[_Column],
+    who: Sequence[int],
+    caps: Sequence[list[int]],
+    *,
+    weights: Sequence[int],
+    is_surplus: bool,
+) -> None:
+    """Raise the grants of one phase's members, at most to ``caps``, all dimensions together."""
+    unmet: set[int] = set()
+    stuck: set[int] = set()
+    for column, most in zip(columns, caps, strict=True):
+        grants, wants, kept = column.grants, column.wants, column.kept
+        unmet.update([i for i in who if most[i] > grants[i] < wants[i]])
+        if column.room(is_surplus=is_surplus) == 0:
+            stuck.update([i for i in who if grants[i] == 0 == kept[i] and wants[i]])
+    unmet -= stuck
+    if not unmet:
+        return
+    who = sorted(unmet)
+    lines = [
+        _line(column, who, most, weights=weights, is_surplus=is_surplus)
+        for column, most in zip(columns, caps, strict=True)
     ]
+    share(lines, weights=[weights[i] for i in who])
+    for column, line in zip(columns, lines, strict=True):
+        column.left -= line.used()
+        for i, got in zip(who, line.got, strict=True):
+            column.grants[i] = got
 
 
-def _by_contention(columns: Sequence[_Column], asked: Sequence[list[int]]) -> list[int]:
-    """Return the columns' indexes, the largest demand per capacity first."""
-    sums = [sum(wants) for wants in asked]
-    scale = max(1, *(column.capacity for column in columns)) ** 2
-    return sorted(
-        range(len(columns)), key=lambda i: -(sums[i] * scale // max(1, columns[i].capacity))
+def _line(
+    column: _Column,
+    who: Sequence[int],
+    caps: list[int],
+    *,
+    weights: Sequence[int],
+    is_surplus: bool,
+) -> Line:
+    grants, kept = column.grants, column.kept
+    wants = [column.wants[i] for i in who]
+    most = smaller(wants, [caps[i] for i in who])
+    return Line(
+        room=column.room(is_surplus=is_surplus),
+        wants=wants,
+        base=[grants[i] if grants[i] > kept[i] else kept[i] for i in who],
+        caps=most,
+        weights=lambda: _per_unit(who, weights, column.baselines),
+        asked=list(most),
     )
-
-
-def _scarcer(ratio: tuple[int, int], pair: tuple[int, int]) -> tuple[int, int]:
-    """Return the smaller of two ratios (got, wanted); a dimension nobody wants says nothing."""
-    got, want = pair
-    return pair if want > 0 and got * ratio[1] < ratio[0] * want else ratio
-
-
-def _phases(column: _Column, classes: Sequence[ServiceClass], wants: list[int]) -> list[int]:
-    """Return the grants of one dimension, phase after phase."""
-    grants = [min(want, floor) for want, floor in zip(wants, column.floors, strict=True)]
-    left = column.capacity - sum(
-        max(grant, kept) for grant, kept in zip(grants, column.unlendable, strict=True)
-    )
-    elastic = [ServiceClass.ELASTIC]
-    bursting = [ServiceClass.DEDICATED, ServiceClass.ELASTIC]
-    for members, caps, reserve in (
-        (elastic, column.baselines, 0),
-        (bursting, wants, 0),
-        ([ServiceClass.SPOT], wants, column.reserve),
-        ([ServiceClass.PREEMPTIBLE], wants, column.reserve),
-    ):
-        who = [i for i, service_class in enumerate(classes) if service_class in members]
-        more = [max(0, min(wants[i], caps[i]) - grants[i]) for i in who]
-        given = fill(more, [column.weights[i] for i in who], max(0, left - reserve))
-        for i, amount in zip(who, given, strict=True):
-            grants[i] += amount
-        left -= sum(given)
-    return grants

@@ -7,6 +7,10 @@ each, to the largest remainders (ties: the earlier one).  Amounts may be of any 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+PASSES_MAX: Final = 16
+"""Passes of a fill over the wants that are not met yet, before it sorts them."""
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
@@ -14,11 +18,12 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     if whole <= 0 or total <= 0:
         return [0] * len(weights)
-    parts = [total * weight // whole for weight in weights]
+    divided = [divmod(total * weight, whole) for weight in weights]
+    parts = [part for part, _ in divided]
     left = total - sum(parts)
     if left:
-        order = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
-        for index in order[:left]:
+        rests = [rest for _, rest in divided]
+        for index in sorted(range(len(weights)), key=rests.__getitem__, reverse=True)[:left]:
             parts[index] += 1
     return parts
 
@@ -27,25 +32,55 @@ def fill(wants: Sequence[int], weights: Sequence[int], available: int) -> list[i
     """Return the weighted max-min fair grants: ``min(sum(wants), available)`` in all.
 
     Progressive filling: a common level rises and each want receives weight × level until it is
-    met or nothing is left.  Wants are met in the order of want ÷ weight, so one sort finds the
-    level: O(n log n).  Nobody gets more than it wants, and whoever gets less than it wants has a
-    grant per weight that no other unmet want exceeds (within one unit).  Weights are above 0.
+    met or nothing is left.  A pass meets every want that the level ``left ÷ weights`` reaches,
+    which raises the level for the rest; few passes find it as a rule, and where they do not, one
+    sort by want ÷ weight does, so it is O(n log n) at most.  Nobody gets more than it wants, and
+    whoever gets less than it wants has a grant per weight that no other unmet want exceeds (within
+    one unit).  Weights are above 0.
     """
     if sum(wants) <= available:
         return list(wants)
-    # Two ratios of wants and weights differ by at least 1 / (weight · weight), so this scale
-    # keeps their order exact.
-    scale = max(weights) ** 2
-    order = sorted(range(len(wants)), key=lambda i: wants[i] * scale // weights[i])
     grants = [0] * len(wants)
     left, weight = max(0, available), sum(weights)
-    for place, index in enumerate(order):
-        if wants[index] * weight > left * weights[index]:
-            unmet = order[place:]
-            for i, part in zip(unmet, apportion(left, [weights[i] for i in unmet]), strict=True):
-                grants[i] = part
+    unmet: Sequence[int] = range(len(wants))
+    for _ in range(PASSES_MAX):
+        still = [i for i in unmet if wants[i] * weight > left * weights[i]]
+        if len(still) == len(unmet):
             break
-        grants[index] = wants[index]
-        left -= wants[index]
-        weight -= weights[index]
+        kept = set(still)
+        for i in unmet:
+            if i not in kept:
+                grants[i] = wants[i]
+                left -= wants[i]
+                weight -= weights[i]
+        unmet = still
+    else:
+        unmet, left = _met_in_order(grants, wants, weights, unmet=unmet, left=left)
+    for i, part in zip(unmet, apportion(left, [weights[i] for i in unmet]), strict=True):
+        grants[i] = part
     return grants
+
+
+def _met_in_order(
+    grants: list[int],
+    wants: Sequence[int],
+    weights: Sequence[int],
+    *,
+    unmet: Sequence[int],
+    left: int,
+) -> tuple[list[int], int]:
+    """Meet wants in the order of want ÷ weight while the level reaches; return what is left.
+
+    Two ratios of wants and weights differ by at least 1 / (weight · weight), so the scale keeps
+    their order exact.
+    """
+    scale = max(weights[i] for i in unmet) ** 2
+    order = sorted(unmet, key=lambda i: wants[i] * scale // weights[i])
+    weight = sum(weights[i] for i in unmet)
+    for place, i in enumerate(order):
+        if wants[i] * weight > left * weights[i]:
+            return order[place:], left
+        grants[i] = wants[i]
+        left -= wants[i]
+        weight -= weights[i]
+    return [], left

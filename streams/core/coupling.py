@@ -1,0 +1,172 @@
+"""Coupling: how does one phase fill three dimensions together, so that none is wasted?
+
+A request needs all three, so what an entitlement gets in one is worth no more than what it gets in
+its scarcest.  ``share`` fills the dimensions in rounds, each from the most contended to the least,
+cuts what the scarcest leaves unusable, and ends with a pass that uses what the last cuts freed.
+Why that ends, and where, stands in ``streams.core.allocation``, the only caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+from schemas.units import ceil_div
+from streams.core.rounding import fill
+
+ROUNDS_MAX: Final = 3
+
+
+@dataclass
+class Line:
+    """One dimension of a phase, over the members that it still has something for."""
+
+    room: int
+    wants: list[int]
+    """What they would use if nothing else held them back."""
+    base: list[int]
+    """What they have, or may take without using up room."""
+    caps: list[int]
+    """The most that this phase may give them."""
+    weights: Callable[[], list[int]]
+    asked: list[int] = field(default_factory=list)
+    """Caps, lowered by every cut."""
+    got: list[int] = field(default_factory=list)
+    fits: bool = True
+    """Whether the last fill gave everybody what it was asked for."""
+
+    def fill(self, wants: list[int]) -> None:
+        """Give the members what they want as far as there is room."""
+        more = [
+            want - base if want > base else 0 for want, base in zip(wants, self.base, strict=True)
+        ]
+        self.fits = sum(more) <= self.room
+        if self.fits:
+            self.got = wants
+            return
+        parts = fill(more, self.weights(), self.room)
+        self.got = [
+            part + (want if want < base else base)
+            for want, base, part in zip(wants, self.base, parts, strict=True)
+        ]
+
+    def used(self) -> int:
+        """Return what the grants take of the room."""
+        return sum(
+            [got - base for got, base in zip(self.got, self.base, strict=True) if got > base]
+        )
+
+
+Short = dict[int, tuple[int, int]]
+"""By member: (got, wanted) in its scarcest dimension, for those that did not get all."""
+
+
+def share(lines: Sequence[Line], *, weights: Sequence[int]) -> None:
+    """Set what each member gets in each dimension; ``weights`` say who is topped up first."""
+    _coupled(lines)
+    if not all(line.fits for line in lines):
+        _top_up(lines, weights)
+
+
+def _coupled(lines: Sequence[Line]) -> None:
+    """Fill the lines round by round, until no cut leaves room that another could use."""
+    for _ in range(ROUNDS_MAX):
+        short: Short = {}
+        for line in sorted(lines, key=_contention, reverse=True):
+            line.fill(_usable(line.wants, line.asked, short))
+            _note(short, line)
+        cut = [line for line in lines if _cut(line, short)]
+        if all(line.fits for line in cut):
+            break
+
+
+def _contention(line: Line) -> tuple[bool, Fraction]:
+    """Return how much is asked per room; the first filled is the largest, ties keep their order."""
+    asked = sum(line.asked)
+    return asked > 0 and line.room == 0, Fraction(asked, max(1, line.room))
+
+
+def _usable(wants: Sequence[int], most: list[int], short: Short) -> list[int]:
+    """Return ``most``, less for those whose scarcest dimension can use less; rounded up."""
+    if not short:
+        return most
+    usable = list(most)
+    for i, (got, of) in short.items():
+        amount = -(-wants[i] * got // of)
+        if amount < usable[i]:  # noqa: PLR1730 - four times as fast as min()
+            usable[i] = amount
+    return usable
+
+
+def _note(short: Short, line: Line) -> None:
+    """Keep the smaller ratio of got to wanted; a dimension nobody wants says nothing."""
+    wants, got = line.wants, line.got
+    if got == wants:
+        return
+    for i in [i for i, want in enumerate(wants) if got[i] < want]:
+        before = short.get(i)
+        if before is None or got[i] * before[1] < before[0] * wants[i]:
+            short[i] = (got[i], wants[i])
+
+
+def _cut(line: Line, short: Short) -> bool:
+    """Cut the grants to what their scarcest dimension can use; say whether that changed any."""
+    usable = _usable(line.wants, line.got, short)
+    if usable == line.got:
+        return False
+    for i in short:
+        if usable[i] < line.got[i]:
+            line.asked[i] = usable[i]
+    line.got = usable
+    return True
+
+
+def _top_up(lines: Sequence[Line], weights: Sequence[int]) -> None:
+    """Raise who is short, one after the other, as far as its scarcest dimension has room."""
+    rooms = [line.room - line.used() for line in lines]
+    for i in _raisable(lines, rooms, weights):
+        most = [
+            min(line.caps[i], max(line.got[i], line.base[i]) + room)
+            for line, room in zip(lines, rooms, strict=True)
+        ]
+        got, of = 1, 1
+        for line, amount in zip(lines, most, strict=True):
+            if amount * of < got * line.wants[i]:
+                got, of = amount, line.wants[i]
+        for d, line in enumerate(lines):
+            before, base = line.got[i], line.base[i]
+            line.got[i] = max(before, min(most[d], ceil_div(line.wants[i] * got, of)))
+            rooms[d] -= max(line.got[i], base) - max(before, base)
+
+
+def _raisable(lines: Sequence[Line], rooms: Sequence[int], weights: Sequence[int]) -> Iterator[int]:
+    """Yield who is short in no dimension that is used up, the heaviest first."""
+    short = {
+        i
+        for line in lines
+        for i, (got, cap) in enumerate(zip(line.got, line.caps, strict=True))
+        if got < cap
+    }
+    for i in sorted(_with_room(lines, rooms, short), key=lambda i: -weights[i]):
+        yield from _with_room(lines, rooms, (i,))
+
+
+def _with_room(
+    lines: Sequence[Line], rooms: Sequence[int], members: Collection[int]
+) -> Collection[int]:
+    """Return the members that every dimension which they want more of has something for."""
+    for line, room in zip(lines, rooms, strict=True):
+        got, base, wants, caps = line.got, line.base, line.wants, line.caps
+        members = [
+            i
+            for i in members
+            if got[i] == wants[i] or (got[i] < caps[i] and (room > 0 or got[i] < base[i]))
+        ]
+    return members
+
+
+def smaller(left: Sequence[int], right: Sequence[int]) -> list[int]:
+    """Return the smaller of each pair."""
+    return [a if a < b else b for a, b in zip(left, right, strict=True)]
