@@ -5,7 +5,7 @@
     world = World(scenario, Watched(pools, book), on_step=lambda now_us: tell(book.check(now_us)))
 
 Cheap checks run at every step and answer; those on a whole tick, on sums or on replays when a
-tick, a fold or the end has come.  The book only looks: with and without it a world goes the same way.
+tick, a fold or the end has come.  The book only looks: a world goes the same way without it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from admission.core.gate import Gate
 from schemas.pools import Pool
 from schemas.units import Held, TokenCounts
 from simulation.laws import evictions, exact_count, reversible, staleness
+from simulation.laws.admissions import check_admission
 from simulation.laws.broken import Broken
 from simulation.laws.charges import Charges
 from simulation.laws.conserving import Conserving
@@ -25,7 +26,7 @@ from simulation.laws.fairness import Fairness, check_debt
 from simulation.laws.floors import Floors
 from simulation.laws.holdings import Followed, Holdings
 from simulation.laws.lines import lines_of
-from simulation.laws.order import check_order
+from simulation.laws.order import check_headroom, check_order
 from simulation.laws.places import Place
 from simulation.laws.promises import check_promises
 from simulation.laws.shadow import Entry, Shadow
@@ -87,6 +88,7 @@ class LawBook:
                 self._turn(place, gate)
             if place.look(now_us):
                 self._dirty = True
+                self._add(place.check_version())
         expiry_us = self.shadow.next_expiry_us
         if expiry_us is not None and expiry_us <= now_us:
             self.shadow.expire(now_us)
@@ -133,16 +135,19 @@ class LawBook:
         self._add(
             staleness.check_granted(self._pool, entry, place.desk, self.shadow, age_us=age_us)
         )
+        if age_us is not None and age_us <= staleness.leases(self._pool)[0]:
+            self._add(check_admission(self._pool, entry, place, self.shadow))
 
     def denied(self, ask: Ask, answer: Denied, *, door: int, now_us: int) -> None:
         """See a request refused."""
-        desk = self._places[door].desk
+        place = self._places[door]
+        desk = place.desk
         self.demand.note(ask.entitlement, self.shadow, doors=len(self._places), now_us=now_us)
         self.demand.denied(ask, answer, door=door, now_us=now_us)
         self.demand.note(ask.entitlement, self.shadow, doors=len(self._places), now_us=now_us)
         if desk is None:
             return
-        self._add(self.floors.denied(ask, answer, desk, self.shadow, door=door, now_us=now_us))
+        self._add(self.floors.denied(ask, answer, place, self.shadow, now_us=now_us))
         self._add(evictions.check_throttled(self._pool, ask, answer, desk, self.shadow, door=door))
 
     def renewed(self, handle: str, answer: object, *, door: int, now_us: int) -> None:
@@ -279,6 +284,11 @@ class LawBook:
         self.floors.tick(lines)
         self._add(check_promises(self._pool, tick, lines))
         self._add(check_order(lines))
+        self._add(
+            check_headroom(
+                lines, slots=tick.capacity.slots, headroom_slots=self._pool.headroom_slots
+            )
+        )
         self._add(check_replay(self._pool, tick))
         if self._pool.policy.mode == "default":
             self._add(self.fairness.check(tick, lines))

@@ -2,8 +2,8 @@
 
 A reservation of another class may be told to stop only when lease and hold are over and more is
 held than the static safe share (law 8).  A request of a higher class that finds no slots or KV is
-refused only if no preemptible request could make room: at its admitter all of those that draw on
-what is above the shares have been told to go, or will be at their next renewal.
+refused only if some preemptible request at its admitter is making room already, or all of them
+together could not make enough for it and for those that wait.
 """
 
 from __future__ import annotations
@@ -38,31 +38,44 @@ def check_told(pool: Pool, entry: Entry, *, age_us: int | None) -> Iterator[Brok
 def check_throttled(
     pool: Pool, ask: Ask, answer: Denied, desk: PoolDesk, shadow: Shadow, *, door: int
 ) -> Iterator[Broken]:
-    """Yield a refusal for which a preemptible request should have made room."""
+    """Yield a refusal for which a preemptible request should have made room, and none is going."""
     service_class = pool.entitlements[ask.entitlement].service_class
-    surplus = answer.dimension in (Dimension.CONCURRENCY, Dimension.KV_CACHE)
     if (
         answer.reason != RefusalReason.CONTENDED
+        or answer.dimension not in (Dimension.CONCURRENCY, Dimension.KV_CACHE)
         or service_class is ServiceClass.PREEMPTIBLE
-        or not surplus
+        or not _has_tokens(desk, ask.entitlement)
     ):
         return
-    staying = [
+    open_here = [
         entry
         for entry in shadow.open_at[door]
-        if entry.served_class is ServiceClass.PREEMPTIBLE
-        and entry.item.renew_ms
-        and not entry.item.evict_reason
+        if entry.served_class is ServiceClass.PREEMPTIBLE and entry.item.renew_ms
     ]
+    if any(entry.item.evict_reason for entry in open_here):
+        return
     _, kv_bytes, slots = needed(ask, pool)
-    above = desk.slots_above if answer.dimension == Dimension.CONCURRENCY else desk.kv_bytes_above
+    waits = desk.reclaim.awaited.total
+    headroom = (
+        0
+        if pool.entitlements[ask.entitlement].service_class.has_baseline
+        else (desk.outlook.headroom_slots)
+    )
     if (
-        above > 0
-        and sum(each.slots for each in staying) >= slots
-        and sum(each.kv_bytes for each in staying) >= kv_bytes
+        sum(each.slots for each in open_here) >= slots + waits.slots + headroom
+        and sum(each.kv_bytes for each in open_here) >= kv_bytes + waits.kv_bytes
     ):
         text = (
             f"{ask.entitlement} ({service_class}) was refused {answer.dimension} at admitter "
-            f"{door} while {len(staying)} preemptible requests stay"
+            f"{door} while {len(open_here)} preemptible requests stay"
         )
         yield Broken(4, "throttled before evicting", text)
+
+
+def _has_tokens(desk: PoolDesk, uid: str) -> bool:
+    """Say whether throughput would let it in: evicting somebody frees no tokens."""
+    account = desk.accounts[uid]
+    return (
+        desk.common.level_utok < desk.common.depth_utok
+        and account.ceiling.level_utok < account.ceiling.depth_utok
+    )

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from admission.core.pool import PoolDesk
+from admission.core.staleness import Freshness
 from schemas.decisions import RefusalReason
 from schemas.pools import Pool
 from schemas.state import EntitlementStatus
 from schemas.units import US_PER_S, Dimension
 from simulation.laws.broken import Broken
 from simulation.laws.lines import Line, Triple, least, triple
+from simulation.laws.places import Place
 from simulation.laws.shadow import Shadow
 from simulation.policy import Ask, Denied
 
@@ -58,18 +60,20 @@ class Floors:
         meter.level = max(0, meter.level + tokens * US_PER_S)
 
     def denied(
-        self, ask: Ask, answer: Denied, desk: PoolDesk, shadow: Shadow, *, door: int, now_us: int
+        self, ask: Ask, answer: Denied, place: Place, shadow: Shadow, *, now_us: int
     ) -> Iterator[Broken]:
         """Yield a refusal that the floor forbids."""
+        desk, door = place.desk, place.index
         spec = self.pool.entitlements[ask.entitlement]
-        if not spec.service_class.is_reserved:
+        if desk is None or not spec.service_class.is_reserved:
             return
         need = needed(ask, self.pool)
         floor = self._floor(ask.entitlement, desk)
         if not self._is_inside(ask.entitlement, need, floor, shadow, now_us=now_us):
             return
         here = shadow.by_place[door, ask.entitlement]
-        words = self._unlawful(answer, desk, need, ask, held=(0, here.kv_bytes, here.slots))
+        held = (0, here.kv_bytes, here.slots)
+        words = self._unlawful(answer, place, desk, need, ask, held=held)
         if words:
             text = (
                 f"{ask.entitlement} was refused as {answer.reason} {answer.dimension} at admitter "
@@ -78,7 +82,14 @@ class Floors:
             yield Broken(3, "refused inside its floor", text)
 
     def _unlawful(
-        self, answer: Denied, desk: PoolDesk, need: Triple, ask: Ask, *, held: Triple
+        self,
+        answer: Denied,
+        place: Place,
+        desk: PoolDesk,
+        need: Triple,
+        ask: Ask,
+        *,
+        held: Triple,
     ) -> str:
         """Return why the refusal is not lawful; "" when it is."""
         if answer.reason == RefusalReason.STATE_STALE:
@@ -92,7 +103,9 @@ class Floors:
         room = desk.outlook.rooms[ask.entitlement]
         if answer.home is None and not room.at_home:
             return "the home is not named"
-        usable = triple(room.usable)
+        if desk.freshness is not Freshness.FRESH:
+            return ""
+        usable = place.parts.share(ask.entitlement)
         if answer.dimension == Dimension.CONCURRENCY and held[2] + need[2] <= usable[2]:
             return f"its share here of {usable[2]} slots has room, {held[2]} are held"
         if answer.dimension == Dimension.KV_CACHE and held[1] + need[1] <= usable[1]:

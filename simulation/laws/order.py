@@ -3,6 +3,7 @@
 Phases: floors, elastic baselines, bursts of dedicated and elastic, spot, preemptible.  A request
 needs all three dimensions, so an entitlement may be short in one because another is short: the law
 is broken when in *every* dimension in which it is short, somebody of a later phase has some.
+Surplus classes leave the pool's headroom of slots free.
 """
 
 from __future__ import annotations
@@ -12,11 +13,20 @@ from typing import Final
 
 from schemas.specs import ServiceClass
 from simulation.laws.broken import Broken
-from simulation.laws.lines import TRIPLE_NAMES, Line, Triple, least, less
+from simulation.laws.lines import SLOTS, TRIPLE_NAMES, Line, Triple, least, less
 
 _PHASES: Final = ("floors", "elastic baselines", "bursts", "spot", "preemptible")
 _BURSTING: Final = (ServiceClass.DEDICATED, ServiceClass.ELASTIC)
 _SURPLUS: Final = {ServiceClass.SPOT: 3, ServiceClass.PREEMPTIBLE: 4}
+
+
+def check_headroom(lines: Sequence[Line], *, slots: int, headroom_slots: int) -> Iterator[Broken]:
+    """Yield grants of surplus classes that leave less than the headroom free."""
+    surplus = sum(line.grant[SLOTS] for line in lines if line.service_class in _SURPLUS)
+    left = slots - sum(max(line.grant[SLOTS], line.kept[SLOTS]) for line in lines)
+    if surplus > 0 and left < headroom_slots:
+        text = f"surplus classes have {surplus} slots, {left} of {headroom_slots} stay free"
+        yield Broken(4, "headroom", text)
 
 
 def check_order(lines: Sequence[Line]) -> Iterator[Broken]:

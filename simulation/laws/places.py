@@ -1,14 +1,55 @@
-"""Places: what the judge has seen of each door: its incarnation, its lease, its buckets' depths."""
+"""Places: what the judge has seen of each door: incarnation, state followed, lease, buckets.
+
+What an admitter may use is read from the state that it follows, not from its own account of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from admission.core.gate import Gate
 from admission.core.pool import PoolDesk
 from schemas.positions import NO_VERSION, Version
 from schemas.units import Held
+from simulation.laws.broken import Broken
+from simulation.laws.lines import Triple, most, triple
 from simulation.laws.staleness import Freshness
+
+_NOTHING: Triple = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a state gives one admitter."""
+
+    shares: dict[str, Triple] = field(default_factory=dict)
+    """The larger of its parts of floor and grant, by entitlement."""
+    common: Triple = _NOTHING
+    live: int = 1
+    """Admitters that live, as the state says."""
+
+    def share(self, uid: str) -> Triple:
+        """Return its share of an entitlement."""
+        return self.shares.get(uid, _NOTHING)
+
+
+def parts_of(desk: PoolDesk) -> Parts:
+    """Return what the state that is followed gives this admitter."""
+    state = desk.state
+    if state is None:
+        return Parts()
+    view = desk.view(desk.incarnation)
+    return Parts(
+        shares={
+            item.entitlement: most(triple(share.floor), triple(share.grant))
+            for item in state.entitlements
+            for share in item.shares
+            if share.admitter == desk.incarnation
+        },
+        common=_NOTHING if view is None else triple(view.common),
+        live=max(1, sum(view.alive for view in state.admitters)),
+    )
 
 
 @dataclass(slots=True)
@@ -21,8 +62,11 @@ class Place:
     desk: PoolDesk | None = None
     freshness: Freshness = field(default_factory=lambda: Freshness(""))
     adopted: dict[tuple[str, str], Held] = field(default_factory=dict)
+    parts: Parts = field(default_factory=Parts)
     version: Version = NO_VERSION
     sequence: int = -1
+    fell: bool = False
+    """It followed a lower version than before."""
     _outlook: object = None
     _depth_tokens: int = 0
 
@@ -33,6 +77,7 @@ class Place:
         self.freshness = Freshness("" if gate is None else gate.incarnation)
         self.adopted = {}
         self.version, self.sequence = NO_VERSION, -1
+        self.parts = Parts() if self.desk is None else parts_of(self.desk)
         self._outlook, self._depth_tokens = None, 0
 
     def look(self, now_us: int) -> bool:
@@ -41,9 +86,19 @@ class Place:
         if desk is None or (desk.version is self.version and desk.sequence == self.sequence):
             return False
         follows = desk.version != self.version
+        self.fell = self.fell or desk.version < self.version
         self.version, self.sequence = desk.version, desk.sequence
         self.freshness.look(desk, now_us=now_us)
+        if follows:
+            self.parts = parts_of(desk)
         return follows
+
+    def check_version(self) -> Iterator[Broken]:
+        """Yield a state that was followed after a newer one."""
+        if self.fell:
+            self.fell = False
+            text = f"admitter {self.index} follows {self.version} after a newer state"
+            yield Broken(2, "older state", text)
 
     @property
     def depth_tokens(self) -> int:

@@ -38,6 +38,9 @@ class Freshness:
     def look(self, desk: PoolDesk, *, now_us: int) -> None:
         """Learn of a report that it has just sent, or of a state that it has just followed."""
         if desk.sequence not in self.sent:
+            if not self.sent and desk.sequence > 1:
+                # It had been running when the judge came: its state is not older than that.
+                self.echoed_us = now_us if desk.lease.echoed_us is not None else None
             self.sent[desk.sequence] = now_us
             if len(self.sent) > SENT_MAX:
                 del self.sent[next(iter(self.sent))]
