@@ -104,6 +104,8 @@ class Tally:
     """Produced by the engine, in whatever way the request ended."""
     unsettled: int = 0
     """Settlements that no door took."""
+    settled_late: int = 0
+    """Settlements of reservations that had run out."""
     lost: int = 0
     """Reservations that no door knew any more when they were renewed or settled."""
     records: list[RequestRecord] = field(default_factory=list)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from schemas.units import NO_TOKENS, TokenCounts
 from simulation.arrivals import Arrival
-from simulation.engine import Job as EngineJob
-from simulation.engine import Timing, produced
+from simulation.engine import Job, Timing, produced
 from simulation.policy import Ask, Granted
 from simulation.world.scenario import Behaviour, Manners
 
@@ -35,6 +34,7 @@ class Request:
     admitted_us: int | None = None
     runs_out_us: int = 0
     """When the reservation is gone unless it is renewed."""
+    forgets_to_renew: bool = False
     told_to_stop: bool = False
     timing: Timing | None = None
     """Set once the engine has started it."""
@@ -72,9 +72,9 @@ class Request:
             ticket=self.ticket,
         )
 
-    def job(self) -> EngineJob:
+    def job(self) -> Job:
         """Return what the engine has to do."""
-        return EngineJob(
+        return Job(
             id=self.number,
             input_tokens=self.arrival.input_tokens - self.cached_tokens,
             output_tokens=self.arrival.output_tokens,

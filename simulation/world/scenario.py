@@ -65,6 +65,13 @@ class Behaviour:
     abort_within_us: int = 10 * US_PER_S
     vanish_ppm: int = 0
     """Its gateway is lost within ``abort_within_us``: no settlement, no last usage event."""
+    forget_ppm: int = 0
+    """Its gateway never renews the reservation: it runs out, and is settled late."""
+
+    @property
+    def has_mishaps(self) -> bool:
+        """Whether anything is drawn for its requests."""
+        return bool(self.abort_ppm or self.vanish_ppm or self.forget_ppm)
 
     def max_tokens(self, output_tokens: int) -> int:
         """Return what is asked for when this many will come, rounded up."""

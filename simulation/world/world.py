@@ -10,6 +10,7 @@ world's in the order in which they were noted.  The same scenario gives the same
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import partial
 
@@ -18,11 +19,14 @@ from simulation.engine import Engine, SlotEngine
 from simulation.mapping import Mapper
 from simulation.policy import HasPriorities, Policy
 from simulation.world.agenda import Agenda
+from simulation.world.gateway import Gateway
 from simulation.world.host import Host
-from simulation.world.lives import Lives
 from simulation.world.measures import Line, Measures, Sample, Tally
+from simulation.world.register import Register
+from simulation.world.running import Running
 from simulation.world.scenario import ReplicaChange, Scaling, Scenario
 from simulation.world.story import Tell
+from simulation.world.tenants import Tenants
 
 OnStep = Callable[[int], None]
 """Called after every step with the time of it."""
@@ -54,14 +58,12 @@ class World:
             replicas=scenario.replicas,
             policy=policy,
         )
-        self.lives = Lives(
-            scenario,
-            policy,
-            host=self.host,
-            agenda=self._agenda,
-            measures=self.measures,
-            tell=tell,
+        gateways = _gateways(scenario, policy, self.measures)
+        self._register = Register(
+            self.measures, self._agenda, records_max=scenario.records_max, tell=tell
         )
+        self._running = Running(scenario, gateways, register=self._register, host=self.host)
+        self._tenants = Tenants(scenario, gateways, register=self._register, running=self._running)
         self._mapper = Mapper(
             scenario.mapping,
             [(each.uid, each.tenant) for each in scenario.pool.entitlements.values()],
@@ -119,7 +121,7 @@ class World:
         if not self._has_ended:
             self._has_ended = True
             self._pass_time(self._end_us)
-            self.lives.stop_all(now_us=self._end_us)
+            self._running.stop_all(now_us=self._end_us)
 
     # traffic
 
@@ -137,17 +139,17 @@ class World:
 
     def _arrive(self, arrival: Arrival, uid: str, now_us: int) -> None:
         self._note_arrival()
-        self.lives.arrive(arrival, uid, now_us=now_us)
+        self._tenants.arrive(arrival, uid, now_us=now_us)
 
     # engine
 
     def _hear_engine(self) -> None:
         for event in self.host.advance(now_us=self.now_us):
-            self.lives.heard(event, now_us=self.now_us)
+            self._running.hear(event, now_us=self.now_us)
 
     def _change_replicas(self, change: ReplicaChange, now_us: int) -> None:
         for lost in self.host.change(change, now_us=now_us):
-            self.lives.lose(lost, now_us=now_us)
+            self._running.lose(lost, now_us=now_us)
 
     def _note_scaling(self, scaling: Scaling, *, now_us: int) -> None:
         self._agenda.note(now_us + scaling.every_us, partial(self._scale, scaling))
@@ -192,7 +194,7 @@ class World:
             slot_us=self.host.slot_us,
             lines={
                 uid: Line(
-                    in_flight=self.lives.in_flight[uid],
+                    in_flight=self._register.in_flight[uid],
                     attempts=tally.attempts,
                     refusals=tally.refused_attempts.total(),
                     priority=priorities.get(uid),
@@ -205,6 +207,19 @@ class World:
 def _soonest(*times_us: int | None) -> int | None:
     """Return the first of the times that there are."""
     return min((each for each in times_us if each is not None), default=None)
+
+
+def _gateways(scenario: Scenario, policy: Policy, measures: Measures) -> dict[str, Gateway]:
+    """Return a gateway for each entitlement, which draws its doors from a stream of its own."""
+    return {
+        uid: Gateway(
+            policy,
+            tally,
+            choice=scenario.behaviour_of(uid).doors,
+            rng=random.Random(f"{scenario.seed}/doors/{uid}"),
+        )
+        for uid, tally in measures.tallies.items()
+    }
 
 
 def _empty_measures(scenario: Scenario, policy: Policy) -> Measures:

@@ -4,9 +4,10 @@ import pytest
 
 from schemas.units import US_PER_S, TokenCounts
 from simulation.policy import Ask, Denied, Elsewhere, Ended, Granted, Kept, NotNow, Unknown
-from simulation.world.lives import RENEW_RETRY_US, ROUNDS_MAX, UNREACHABLE
 from simulation.world.measures import Outcome
+from simulation.world.running import RENEW_RETRY_US
 from simulation.world.scenario import Behaviour, DoorChoice, Manners
+from simulation.world.tenants import ROUNDS_MAX, UNREACHABLE
 from simulation.world.world import World
 from tests.unit.simulation.worlds import SERVICE_US, Scripted, arrivals, grant, scenario
 
@@ -271,6 +272,20 @@ def test_a_lost_gateway_says_nothing_and_its_slot_is_free_again() -> None:
     assert policy.settled == []
     assert policy.metered == []
     assert world.host.engine.running == 0
+
+
+def test_a_gateway_that_forgets_to_renew_settles_late_all_the_same() -> None:
+    policy = Scripted(
+        on_reserve=lambda ask, door, now_us: grant(ask, renew_in_us=1_000_000),
+        on_settle=lambda handle, door, now_us: Ended(first=True, late=True),
+    )
+    forgets = Behaviour(forget_ppm=1_000_000)
+
+    measures = World(scenario(arrivals(0), behaviour=forgets), policy).run()
+
+    assert policy.renewed == []
+    assert measures.tallies["tenant"].settled_late == 1
+    assert measures.tallies["tenant"].outcomes == {Outcome.COMPLETED: 1}
 
 
 def test_a_settlement_that_reaches_nobody_is_tried_again_with_growing_pauses() -> None:
