@@ -33,12 +33,12 @@ from __future__ import annotations
 from typing import Final
 
 from admission.core.answers import (
-    Admitted,
     AdmittedDemoted,
     Closed,
     NotYet,
     Refused,
     Renewed,
+    ReserveAnswer,
 )
 from admission.core.answers import Elsewhere as Misdirected
 from schemas.reservations import Refusal, ReserveBody, SettleBody
@@ -80,12 +80,10 @@ class TokenPools(Machine):
             return NotNow(retry_in_us=RETRY_DOWN_US)
         body = _body(ask, pool=self.pool.name)
         answer = admitter.gate.reserve(body, now=at.moment(now_us))
+        evict = self._victims(answer, door=at, now_us=now_us)
         if isinstance(answer, Refused):
             return self._denied(answer.refusal, body, door=at, now_us=now_us)
         reservation = answer.reservation
-        evict = _victims(answer)
-        for victim in evict:
-            self._tell(now_us, at.name, "evicts", self._named(victim))
         return Granted(
             handle=reservation.reservation_id,
             door=door,
@@ -185,6 +183,14 @@ class TokenPools(Machine):
             inside_floor=inside,
         )
 
+    def _victims(self, answer: ReserveAnswer, *, door: Door, now_us: int) -> tuple[str, ...]:
+        """Return who makes room for the request; their ids never leave an admitter otherwise."""
+        eviction = getattr(answer, "eviction", None)
+        ids: tuple[str, ...] = () if eviction is None else eviction.reservation_ids
+        for victim in ids:
+            self._tell(now_us, door.name, "evicts", self._named(victim))
+        return ids
+
     def _elsewhere(self, answer: Misdirected | NotYet | object) -> Elsewhere | Unknown | NotNow:
         if isinstance(answer, NotYet):
             return NotNow(retry_in_us=answer.retry_after_ms * US_PER_MS)
@@ -208,13 +214,6 @@ class TokenPools(Machine):
         return (
             "?" if claims is None else f"{claims.entitlement} {claims.incarnation}#{claims.number}"
         )
-
-
-def _victims(answer: Admitted | AdmittedDemoted) -> tuple[str, ...]:
-    """Return the ids of who was told to stop; they never leave the admitter in production."""
-    eviction = getattr(answer, "eviction", None)
-    ids: tuple[str, ...] = () if eviction is None else eviction.reservation_ids
-    return ids
 
 
 def _body(ask: Ask, *, pool: str) -> ReserveBody:

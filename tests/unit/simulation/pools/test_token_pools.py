@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -52,6 +55,29 @@ def test_the_same_seed_tells_the_same_story(faults: Faults) -> None:
     assert first.story == second.story
     assert first.pools.message_counts == second.pools.message_counts
     assert first.pools.happened == second.pools.happened
+
+
+def test_the_order_of_sets_in_a_process_is_no_part_of_the_story() -> None:
+    code = (
+        "from tests.unit.simulation.pools.small_world import SmallWorld\n"
+        "from simulation.pools.faults import HARSH\n"
+        "world = SmallWorld('hash', doors=4, faults=HARSH)\n"
+        "world.run(20, arrivals_until_s=20)\n"
+        "print(*world.story, sep='\\n')\n"
+    )
+    stories = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+
+    assert stories[0].count("\n") > 100
+    assert stories[0] == stories[1]
 
 
 def test_another_rate_of_one_fault_leaves_the_others_where_they_were() -> None:
