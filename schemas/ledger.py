@@ -117,13 +117,22 @@ class AdmitterRecord(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
     applied: Version = NO_VERSION
     received_us: int = 0
-    """The tick owner's clock when its last report was folded in."""
+    """The tick owner's clock when its last report arrived."""
     counts_until_us: int = 0
     """Dead: until when its last holdings count."""
     held: dict[str, Held] = {}
     replaced_by: str = ""
     left: bool = False
     """It said that it was leaving: it serves nothing any more, not even a static safe share."""
+    ttl_ms_max: int = 0
+    """The longest life that it has given a reservation, as it reported."""
+    reach: Resources = NOTHING
+    """The most that it may hold under any state that it may follow, as of this tick; of a dead one
+    as of the last tick in which it lived."""
+    reach_until_us: int = 0
+    """Dead: until when something that it admitted after its last report may still run."""
+    safe: Resources | None = None
+    """Dead by silence: the static safe share that it may still serve on its own."""
 
 
 class DebtRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +157,8 @@ class TickRecord(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[ShareRecord, ...] = ()
     admitters: tuple[AdmitterRecord, ...] = ()
     homes: dict[str, str] = {}
+    homes_lost: dict[str, Version] = {}
+    """By incarnation: the last version in which a home of its moved away."""
     common: dict[str, Resources] = {}
     owed_tokens: int = 0
     state: tuple[AdmissionState, ...] = ()

@@ -289,6 +289,7 @@ def _check_times(spec: PoolSpec) -> None:
     _check_range("pool.leases.renewSeconds", leases.renew_seconds, low=1, high=600)
     _check_range("pool.leases.evictGraceSeconds", leases.evict_grace_seconds, low=1, high=600)
     _check_range("pool.leases.admittersMax", leases.admitters_max, low=1, high=1_024)
+    _check_range("pool.leases.splitSlots", leases.split_slots, low=0, high=1_000_000)
     _check_range("pool.scaling.windowSeconds", scaling.window_seconds, low=5, high=604_800)
     if not 0 < scaling.quantile <= 1:
         raise SpecError("pool.scaling.quantile", "must be above 0 and at most 1")

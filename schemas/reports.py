@@ -51,6 +51,14 @@ class EntitlementReport(msgspec.Struct, frozen=True, kw_only=True):
     """Cumulative estimates of what was admitted."""
     settled_tokens: TokenCounts = NO_TOKENS
     """Cumulative tokens that gateways settled; compared with the ledger, never summed into it."""
+    estimated: int = 0
+    """Completed requests whose output was held against its estimate."""
+    estimates_covered: int = 0
+    """Of those, outputs that were at most what was estimated."""
+    estimate_over_tokens: int = 0
+    """Cumulative estimate - output where too much was estimated."""
+    estimate_under_tokens: int = 0
+    """Cumulative output - estimate where too little was."""
     refused: dict[str, int] = {}
     """Unique requests refused, by reason."""
     attempts: dict[str, int] = {}
@@ -80,6 +88,8 @@ class AdmitterReport(msgspec.Struct, frozen=True, kw_only=True):
     leaving: bool = False
     expires_in_ms: int = 0
     """Until its last open reservation expires, from the sending of this report."""
+    ttl_ms_max: int = 0
+    """The longest life that it gave one of its open reservations; 0: none is open."""
     state_age_ms: int = 0
     entitlements: tuple[EntitlementReport, ...] = ()
     adoptions: tuple[Adoption, ...] = ()

@@ -1,26 +1,30 @@
 """Distribution: from what a tick decided to one share per entitlement and live admitter.
 
-Puts together what ``streams.core.shares`` needs in each dimension: floors and grants decided now,
-what each admitter holds and asks for, and what it may still follow.
+Puts together what ``splitting``, ``shares`` and ``surplus`` need: floors and grants decided now,
+what each admitter holds and asks for, and what it may still follow.  It is most of a tick, so it
+works on rows of integers (by dimension, then by admitter) and makes vectors only of what is
+published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.ledger import AdmitterRecord
 from schemas.reports import EntitlementReport
+from schemas.specs import Leases
 from schemas.state import Share
-from schemas.units import NOTHING, NOTHING_HELD, Dimension, Held, Resources
-from streams.core.demand import Local
-from streams.core.followed import COMMON, Followed, Key, in_force, widest
+from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
+from streams.core.demand import NOWHERE, Local
+from streams.core.followed import COMMON, Followed, Key, in_force, newest, widest
 from streams.core.policy import Decision
-from streams.core.shares import Plan, Stake, share_out
+from streams.core.shares import Room, Stake
+from streams.core.splitting import SLOTS, Parts, Row, Wanted, split
+from streams.core.surplus import common_parts
 
-SPLIT_SLOTS: Final = 8
-"""A floor of fewer slots per live admitter stays whole at its home."""
+DIMENSIONS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,16 @@ class Sight:
     locals: Mapping[Key, Local]
     reports: Mapping[Key, EntitlementReport]
     stale: Mapping[str, bool]
-    """By admitter: whether its lease was over when it reported, so that it used no whole share."""
+    """By admitter: whether its lease was over when it reported, so that it used no whole share.
+
+    One that this owner has not heard yet is missing; it may hold what the former owner knew.
+    """
     orphaned: Mapping[str, Held]
     homes: Mapping[str, str]
+    split_slots: int = Leases().split_slots
+    """A floor of fewer slots per live admitter stays whole at its home."""
+    kept_slots: int = 0
+    """Headroom that no request can take, per admitter (``overshoot.kept_headroom``)."""
 
 
 @dataclass(frozen=True)
@@ -45,54 +56,71 @@ class Distribution:
     """The common parts are under the uid ``COMMON``, as grants."""
     common_total: Resources = NOTHING
     reach: Resources = NOTHING
+    """The most that admitters may hold now, under any state that they may follow; the dead too."""
+    reaches: Mapping[str, Resources] = field(default_factory=dict)
+    """The same for each live admitter."""
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One entitlement over the live admitters, before it is taken apart by dimension."""
+class _Places:
+    """What the live admitters hold in all, while the stakes are put together."""
 
-    uid: str
-    floor: Resources = NOTHING
-    grant: Resources = NOTHING
-    unlendable: Resources = NOTHING
-    home: int = 0
-    splits: bool = False
-    orphaned: Resources = NOTHING
-    steady: list[Resources] = field(default_factory=list)
-    pending: list[Resources] = field(default_factory=list)
-    held: list[Resources] = field(default_factory=list)
-    demoted: list[Resources] = field(default_factory=list)
-    followed: list[tuple[Resources, Resources]] = field(default_factory=list)
+    demoted: list[list[int]]
+    """By dimension and admitter."""
+    traffic: list[int]
+    """Slots held and refused, by admitter."""
 
 
 def distribute(
     decisions: Sequence[Decision], sight: Sight, *, capacity: Resources, raises: bool
 ) -> Distribution:
     """Return the shares to publish in this tick."""
-    lines = _lines(decisions, sight)
     names = list(sight.live)
-    common = [widest(sight.followed.get((COMMON, name), ()))[1] for name in names]
-    plans = [
-        share_out(
-            [_stake(line, dimension) for line in lines],
-            capacity=capacity.of(dimension),
-            common_followed=[part.of(dimension) for part in common],
-            demoted=[
-                sum(line.demoted[i].of(dimension) for line in lines) for i in range(len(names))
-            ],
-            raises=raises,
+    if not names:
+        return Distribution(shares={}, reach=_dead_reach(sight))
+    places = _Places([[0] * len(names) for _ in range(DIMENSIONS)], [0] * len(names))
+    uids, stakes = _stakes(decisions, sight, places)
+    common = [_row(widest(sight.followed.get((COMMON, name), ()))[1]) for name in names]
+    rooms = [
+        Room(
+            [stake[d] for stake in stakes],
+            capacity=_row(capacity)[d],
+            common_followed=[part[d] for part in common],
+            demoted=places.demoted[d],
         )
-        for dimension in Dimension
+        for d in range(DIMENSIONS)
     ]
+    parts = [room.raise_shares(raises=raises) for room in rooms]
+    left = [room.surplus() for room in rooms]
+    targets = common_parts(
+        [each.total for each in left],
+        above=[each.above for each in left],
+        traffic=places.traffic,
+    )
+    commons = [
+        room.raise_common(target, raises=raises)
+        for room, target in zip(rooms, targets, strict=True)
+    ]
+    reaches = [
+        room.reach(row, kept=sight.kept_slots if d == SLOTS else 0)
+        for d, (room, row) in enumerate(zip(rooms, commons, strict=True))
+    ]
+    by_name = dict(zip(names, map(Resources, *reaches), strict=True))
+    for name, admitter in sight.live.items():
+        if name not in sight.stale:
+            by_name[name] = by_name[name].at_least(admitter.reach)
     return Distribution(
-        shares=_shares(plans, [line.uid for line in lines], names),
-        common_total=Resources(*(plan.common_total for plan in plans)),
-        reach=Resources(*(plan.reach for plan in plans)),
+        shares=_shares(uids, parts, commons, names),
+        common_total=Resources(*(each.total for each in left)),
+        reach=_total(by_name.values(), _dead_reach(sight)),
+        reaches=by_name,
     )
 
 
-def _lines(decisions: Sequence[Decision], sight: Sight) -> list[_Line]:
-    """Return one line per entitlement in rank order; those without a spec get nothing, last."""
+def _stakes(
+    decisions: Sequence[Decision], sight: Sight, places: _Places
+) -> tuple[list[str], list[tuple[Stake, ...]]]:
+    """Return uids and stakes in rank order; those without a spec get nothing and come last."""
     ordered = sorted(
         decisions,
         key=lambda item: (
@@ -101,81 +129,155 @@ def _lines(decisions: Sequence[Decision], sight: Sight) -> list[_Line]:
             item.output.entitlement,
         ),
     )
-    known = {decision.output.entitlement for decision in decisions}
-    seen = {uid for uid, _ in (*sight.followed, *sight.locals)} | set(sight.orphaned)
-    return [
-        *(_line(decision.output.entitlement, decision, sight) for decision in ordered),
-        *(_line(uid, None, sight) for uid in sorted(seen - known - {COMMON})),
-    ]
-
-
-def _line(uid: str, decision: Decision | None, sight: Sight) -> _Line:
+    uids = [decision.output.entitlement for decision in ordered]
+    known = {*uids, COMMON}
+    seen = {uid for uid, _ in sight.followed} | {uid for uid, _ in sight.locals}
+    unknown = sorted((seen | set(sight.orphaned)) - known)
     names = list(sight.live)
+    ranks = {name: i for i, name in enumerate(names)}
+    rows = zip([*uids, *unknown], [*ordered, *(None for _ in unknown)], strict=True)
+    return [*uids, *unknown], [_stake(uid, each, sight, places, names, ranks) for uid, each in rows]
+
+
+def _stake(
+    uid: str,
+    decision: Decision | None,
+    sight: Sight,
+    places: _Places,
+    names: Sequence[str],
+    ranks: Mapping[str, int],
+) -> tuple[Stake, ...]:
+    """Return one entitlement's stakes, by dimension."""
+    floor = grant = unlendable = (0, 0, 0)
+    if decision is not None:
+        floor, grant = _row(decision.output.floor), _row(decision.output.grant)
+        unlendable = _row(decision.unlendable)
     keys = [(uid, name) for name in names]
-    parts = [sight.locals.get(key) or Local() for key in keys]
-    demoted = [_demoted(sight, key) for key in keys]
-    orphaned = sight.orphaned.get(uid, NOTHING_HELD)
-    floor = NOTHING if decision is None else decision.output.floor
-    home = sight.homes.get(uid, "")
-    return _Line(
-        uid=uid,
-        floor=floor,
-        grant=NOTHING if decision is None else decision.output.grant,
-        unlendable=NOTHING if decision is None else decision.unlendable,
-        home=names.index(home) if home in names else 0,
-        splits=floor.slots >= SPLIT_SLOTS * max(1, len(names)),
-        orphaned=_stock(orphaned),
-        steady=[part.steady for part in parts],
-        pending=[part.pending for part in parts],
-        held=[_stock(part.held) - away for part, away in zip(parts, demoted, strict=True)],
-        demoted=demoted,
-        followed=[widest(sight.followed.get(key, ())) for key in keys],
+    steady, pending, held = _local_rows(keys, sight, places)
+    chains = [sight.followed.get(key, ()) for key in keys]
+    floors, grants = _columns(map(widest, chains))
+    lost = sight.orphaned.get(uid, NOTHING_HELD)
+    orphaned = (0, lost.kv_bytes, lost.slots)
+    home = ranks.get(sight.homes.get(uid, ""), 0)
+    splits = floor[SLOTS] > 0 and floor[SLOTS] >= sight.split_slots * len(names)
+    aimed = split(
+        Wanted(
+            floor if lost is NOTHING_HELD else _less(floor, orphaned),
+            grant if lost is NOTHING_HELD else _less(grant, orphaned),
+            steady,
+            pending,
+            home,
+            splits,
+            _columns(map(newest, chains))[0] if splits else (),
+        )
+    )
+    return tuple(
+        Stake(
+            floor[d],
+            grant[d],
+            unlendable[d],
+            home,
+            orphaned[d],
+            held[d],
+            floors[d],
+            grants[d],
+            aimed[d],
+        )
+        for d in range(DIMENSIONS)
     )
 
 
-def _stock(held: Held) -> Resources:
-    """What is held counts in KV cache and slots; throughput is never held."""
-    return Resources(0, held.kv_bytes, held.slots)
+def _local_rows(
+    keys: Sequence[Key], sight: Sight, places: _Places
+) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return what is held steadily, refused, and held within shares, by dimension and admitter.
+
+    What is held counts in KV cache and slots; throughput is never held.
+    """
+    steady, pending, held = [], [], []
+    for i, key in enumerate(keys):
+        local = sight.locals.get(key, NOWHERE)
+        steady.append(_row(local.steady))
+        pending.append(_row(local.pending))
+        kv_bytes, slots = local.held.kv_bytes, local.held.slots
+        places.traffic[i] += slots + local.pending.slots
+        report = sight.reports.get(key)
+        if report is not None and report.held_above_share != NOTHING_HELD:
+            demoted = _demoted(report, sight, key)
+            for d, amount in enumerate(demoted):
+                places.demoted[d][i] += amount
+            kv_bytes, slots = kv_bytes - demoted[1], slots - demoted[SLOTS]
+        held.append((0, kv_bytes, slots))
+    return _turned(steady), _turned(pending), _turned(held)
 
 
-def _demoted(sight: Sight, key: Key) -> Resources:
+def _demoted(report: EntitlementReport, sight: Sight, key: Key) -> tuple[int, int, int]:
     """Return what is held above the share although the share has room: demoted requests."""
-    report = sight.reports.get(key)
-    if report is None or sight.stale[key[1]]:
-        return NOTHING
+    if sight.stale[key[1]]:
+        return 0, 0, 0
     usable = in_force(sight.followed.get(key, ()), sight.live[key[1]].applied)
     beyond = (_stock(report.held) - usable).at_least(NOTHING)
     above = (_stock(report.held_above_share) - beyond).at_least(NOTHING)
-    return above.at_most(_stock(report.held))
+    return _row(above.at_most(_stock(report.held)))
 
 
-def _stake(line: _Line, dimension: Dimension) -> Stake:
-    return Stake(
-        floor=line.floor.of(dimension),
-        grant=line.grant.of(dimension),
-        unlendable=line.unlendable.of(dimension),
-        home=line.home,
-        splits=line.splits,
-        steady=tuple(amount.of(dimension) for amount in line.steady),
-        pending=tuple(amount.of(dimension) for amount in line.pending),
-        held=tuple(amount.of(dimension) for amount in line.held),
-        orphaned=line.orphaned.of(dimension),
-        floors_followed=tuple(floor.of(dimension) for floor, _ in line.followed),
-        grants_followed=tuple(grant.of(dimension) for _, grant in line.followed),
-    )
+def _dead_reach(sight: Sight) -> Resources:
+    return _total(map(_stock, sight.orphaned.values()), NOTHING)
 
 
-def _shares(plans: Sequence[Plan], uids: Sequence[str], names: Sequence[str]) -> dict[Key, Share]:
+def _total(amounts: Iterable[Resources], total: Resources) -> Resources:
+    for amount in amounts:
+        total += amount
+    return total
+
+
+def _stock(held: Held) -> Resources:
+    return Resources(0, held.kv_bytes, held.slots)
+
+
+def _row(amount: Resources) -> tuple[int, int, int]:
+    """Return the amounts in the order of the dimensions."""
+    return amount.tokens_per_s, amount.kv_bytes, amount.slots
+
+
+def _turned(rows: Sequence[Row]) -> list[Row]:
+    """Return rows by admitter as rows by dimension."""
+    return list(zip(*rows, strict=True))
+
+
+def _columns(pairs: Iterable[tuple[Resources, Resources]]) -> tuple[list[Row], list[Row]]:
+    """Return floors and grants by dimension and admitter."""
+    floors, grants = zip(*pairs, strict=True)
+    return _turned([*map(_row, floors)]), _turned([*map(_row, grants)])
+
+
+def _less(row: Row, lost: Row) -> Row:
+    return [max(0, amount - gone) for amount, gone in zip(row, lost, strict=True)]
+
+
+def _shares(
+    uids: Sequence[str],
+    parts: Sequence[Sequence[Parts]],
+    commons: Sequence[Sequence[int]],
+    names: Sequence[str],
+) -> dict[Key, Share]:
     """Return the shares that are not nothing, the three dimensions put together again."""
     shares: dict[Key, Share] = {}
-    for row, uid in enumerate(uids):
-        for i, name in enumerate(names):
-            floor = Resources(*(plan.parts[row].floors[i] for plan in plans))
-            grant = Resources(*(plan.parts[row].grants[i] for plan in plans))
-            if (floor, grant) != (NOTHING, NOTHING):
-                shares[uid, name] = Share(admitter=name, floor=floor, grant=grant)
-    for i, name in enumerate(names):
-        grant = Resources(*(plan.common[i] for plan in plans))
-        if grant != NOTHING:
-            shares[COMMON, name] = Share(admitter=name, grant=grant)
+    for uid, *trio in zip(uids, *parts, strict=True):
+        floors = zip(*(each.floors for each in trio), strict=True)
+        grants = zip(*(each.grants for each in trio), strict=True)
+        for name, floor, grant in zip(names, floors, grants, strict=True):
+            if any(floor) or any(grant):
+                shares[uid, name] = _share(name, floor, grant)
+    for name, common in zip(names, zip(*commons, strict=True), strict=True):
+        if any(common):
+            shares[COMMON, name] = _share(name, (0, 0, 0), common)
     return shares
+
+
+def _share(name: str, floor: Row, grant: Row) -> Share:
+    return Share(
+        admitter=name,
+        floor=Resources(*floor) if any(floor) else NOTHING,
+        grant=Resources(*grant) if any(grant) else NOTHING,
+    )

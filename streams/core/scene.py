@@ -20,9 +20,10 @@ from streams.core.capacity import LiveCapacity
 from streams.core.demand import NOWHERE, Local, demand_of, duration_of, local_of, pending_of
 from streams.core.distribution import Sight
 from streams.core.fairness import tick_elapsed_us
-from streams.core.followed import Key, followed
+from streams.core.followed import COMMON, Key, followed
 from streams.core.homes import homes
 from streams.core.incarnations import alive, census, orphaned, taken_over, urls_of
+from streams.core.overshoot import deaf_extras, kept_headroom, with_safe_shares
 from streams.core.reports import Reported
 
 
@@ -57,6 +58,8 @@ class Scene:
     repeats: bool
     """Whether the last state is repeated because not every admitter has been heard yet."""
     raise_after_us: int
+    deaf: Mapping[str, Resources]
+    """What static safe shares add to the shares of live admitters that may hear nothing."""
 
     def all_held(self) -> Held:
         """Return what all admitters hold, the dead included, entitlements without a spec too."""
@@ -73,18 +76,24 @@ def scene_of(record: TickRecord | None, sources: TickSources) -> Scene:
     if sources.takeover and record is not None:
         before = taken_over(before, at_us=last.at_us, now_us=sources.now_us, leases=leases)
         raise_after_us = sources.now_us + leases.lease_ms * US_PER_MS
-    admitters = census(before, sources.reports, now_us=sources.now_us, leases=leases)
+    admitters = with_safe_shares(
+        census(before, sources.reports, now_us=sources.now_us, leases=leases), last, sources.pool
+    )
     live = alive(admitters)
     heard = {reported.report.incarnation for reported in sources.reports}
     raises = sources.now_us >= raise_after_us
+    sight = _sight(last, sources, admitters=admitters, live=live)
     return Scene(
         version=version,
         record=last,
         admitters=admitters,
-        sight=_sight(last, sources, admitters=admitters, live=live),
+        sight=sight,
         raises=raises,
         repeats=not raises and bool(last.state) and not live.keys() <= heard,
         raise_after_us=raise_after_us,
+        deaf=deaf_extras(
+            live, sources.reports, sight.followed, last, sources.pool, now_us=sources.now_us
+        ),
     )
 
 
@@ -117,9 +126,11 @@ def _sight(
     for name, admitter in live.items():
         if name not in heard:
             places |= {(uid, name): _unheard(held) for uid, held in admitter.held.items()}
+    chains = followed(record.shares, {name: item.applied for name, item in live.items()})
+    seen = {uid for uid, _ in (*chains, *places)} - {COMMON}
     return Sight(
         live=live,
-        followed=followed(record.shares, {name: item.applied for name, item in live.items()}),
+        followed=chains,
         locals=places,
         reports=reports,
         stale={
@@ -128,6 +139,8 @@ def _sight(
         },
         orphaned=orphaned(admitters, sources.reports, now_us=sources.now_us),
         homes=homes(sources.pool.entitlements, urls_of(live)),
+        split_slots=sources.pool.leases.split_slots,
+        kept_slots=kept_headroom(sources.pool, uids=seen, admitters=len(live)),
     )
 
 

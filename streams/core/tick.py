@@ -11,10 +11,13 @@ lease, because the former owner may have published what the record does not know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from schemas.ledger import AdmitterRecord, DebtRecord, TickRecord
+from schemas.positions import Version
 from schemas.state import AdmissionState, AdmitterView, EntitlementState, Share
 from schemas.ticks import EntitlementInput, Tick, TickInputs
 from schemas.units import NOTHING, US_PER_MS, Resources
@@ -22,7 +25,7 @@ from streams.core import overshoot
 from streams.core.capacity import LiveCapacity
 from streams.core.distribution import Distribution, distribute
 from streams.core.followed import COMMON, Key, newest, published
-from streams.core.incarnations import is_silent
+from streams.core.incarnations import is_silent, unreported
 from streams.core.policy import Decision, decide, replay
 from streams.core.publication import in_parts, is_due, whole
 from streams.core.reports import Reported
@@ -80,7 +83,7 @@ def _repeated(
             shares[key] = Share(admitter=key[1], floor=floor, grant=grant)
     frozen = distribute(decisions, scene.sight, capacity=capacity, raises=False)
     common = scene.record.state[0].common
-    return Distribution(shares=shares, common_total=common, reach=frozen.reach)
+    return replace(frozen, shares=shares, common_total=common)
 
 
 def _state(
@@ -92,7 +95,7 @@ def _state(
 ) -> AdmissionState:
     """Return the whole state of this tick, in one piece."""
     capacity, leases = sources.capacity, sources.pool.leases
-    views = tuple(_view(item, scene, distribution) for item in scene.admitters)
+    views = tuple(_view(item, scene, sources, distribution) for item in scene.admitters)
     shares: dict[str, list[Share]] = {}
     for (uid, _), share in sorted(distribution.shares.items()):
         shares.setdefault(uid, []).append(share)
@@ -115,7 +118,7 @@ def _state(
         replicas_draining=capacity.draining,
         common=distribution.common_total,
         contended=any(decision.contended for decision in decisions),
-        overshoot_bound=_bound(scene, sources, views, reach=distribution.reach),
+        overshoot_bound=_bound(scene, sources, reach=distribution.reach),
         admitters=views,
         entitlements=entitlements,
     )
@@ -146,7 +149,9 @@ def _entitlement(
     )
 
 
-def _view(item: AdmitterRecord, scene: Scene, distribution: Distribution) -> AdmitterView:
+def _view(
+    item: AdmitterRecord, scene: Scene, sources: TickSources, distribution: Distribution
+) -> AdmitterView:
     share = distribution.shares.get((COMMON, item.incarnation))
     return AdmitterView(
         incarnation=item.incarnation,
@@ -156,45 +161,46 @@ def _view(item: AdmitterRecord, scene: Scene, distribution: Distribution) -> Adm
         applied=item.applied,
         common=NOTHING if share is None else share.grant,
         replaced_by=item.replaced_by,
-        last_home=_last_home(item, scene),
+        last_home=_last_home(item, scene, sources),
     )
 
 
-def _last_home(item: AdmitterRecord, scene: Scene) -> tuple[str, ...]:
-    """Return the entitlements that a silent incarnation was last named home of."""
+def _last_home(item: AdmitterRecord, scene: Scene, sources: TickSources) -> tuple[str, ...]:
+    """Return the entitlements that a silent incarnation may believe to be home of."""
     if not is_silent(item):
         return ()
     views = scene.record.state[0].admitters if scene.record.state else ()
     for view in views:
         if view.incarnation == item.incarnation and not view.alive:
             return view.last_home
-    last = scene.record.homes
-    return tuple(sorted(uid for uid, home in last.items() if home == item.incarnation))
+    homes = overshoot.believed_homes(scene.record, item)
+    return tuple(sorted(sources.pool.entitlements if homes is None else homes))
 
 
-def _bound(
-    scene: Scene, sources: TickSources, views: tuple[AdmitterView, ...], *, reach: Resources
-) -> Resources:
+def _bound(scene: Scene, sources: TickSources, *, reach: Resources) -> Resources:
     """Return the overshoot bound of this tick."""
-    live = scene.sight.live
+    live, pool, now_us = scene.sight.live, sources.pool, sources.now_us
     reports = [item.report for item in sources.reports if item.report.incarnation in live]
-    silent = [
-        view.last_home for view, item in zip(views, scene.admitters, strict=True) if is_silent(item)
-    ]
-    oldest_us = max((sources.now_us - item.received_us for item in live.values()), default=0)
+    oldest_us = max((now_us - item.received_us for item in live.values()), default=0)
     states_ms = max((report.state_age_ms for report in reports), default=0)
-    pool = sources.pool
     return overshoot.bound(
         reach=reach,
         capacity=sources.capacity.total,
-        safe=overshoot.safe_shares(
-            {uid: item.floor for uid, item in pool.entitlements.items()},
-            last_homes=silent,
-            admitters_max=pool.leases.admitters_max,
+        safe=_sum(
+            [item.safe for item in scene.admitters if item.safe is not None]
+            + [*scene.deaf.values()]
         ),
+        unreported=unreported(scene.admitters, sources.reports, now_us=now_us),
         reports=reports,
         unheard_ms=max(0, oldest_us) // US_PER_MS + states_ms + pool.policy.tick_ms,
     )
+
+
+def _sum(amounts: Sequence[Resources]) -> Resources:
+    total = NOTHING
+    for amount in amounts:
+        total += amount
+    return total
 
 
 def _record(
@@ -213,13 +219,33 @@ def _record(
         at_us=sources.now_us,
         debts=tuple(_debt(decision) for decision in decisions),
         shares=published(scene.sight.followed, distribution.shares, scene.version),
-        admitters=scene.admitters,
+        admitters=tuple(_with_reach(item, scene, distribution) for item in scene.admitters),
         homes=dict(scene.sight.homes),
+        homes_lost=_homes_lost(scene),
         common=common,
         state=parts or scene.record.state,
         held=scene.all_held(),
         raise_after_us=scene.raise_after_us,
     )
+
+
+def _with_reach(item: AdmitterRecord, scene: Scene, distribution: Distribution) -> AdmitterRecord:
+    """Remember of a live one what it may hold, for when it dies."""
+    reach = distribution.reaches.get(item.incarnation)
+    if reach is None:
+        return item
+    reach += scene.deaf.get(item.incarnation, NOTHING)
+    return msgspec.structs.replace(item, reach=reach)
+
+
+def _homes_lost(scene: Scene) -> dict[str, Version]:
+    """Return by incarnation the last version in which a home moved away from it."""
+    kept = {item.incarnation for item in scene.admitters}
+    lost = {name: when for name, when in scene.record.homes_lost.items() if name in kept}
+    for uid, home in scene.record.homes.items():
+        if home in kept and scene.sight.homes.get(uid, home) != home:
+            lost[home] = scene.version
+    return lost
 
 
 def _debt(decision: Decision) -> DebtRecord:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from admission.core.staleness import safe_share
 from schemas.ledger import TickRecord
 from schemas.pools import Pool
 from schemas.positions import NO_VERSION, Version
-from schemas.reports import AdmitterReport, EntitlementReport
+from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.state import AdmissionState
-from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources
+from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources, ceil_div
+from streams.core.incarnations import patience_us
 from streams.core.publication import whole
 from streams.core.reports import merge
 from streams.core.tick import Reported, TickOutcome, TickSources, advance
@@ -32,6 +34,8 @@ class Request:
 
     uid: str
     amount: Resources
+    admitter: str
+    """The incarnation that admitted it, or adopted it since."""
 
 
 @dataclass
@@ -47,7 +51,12 @@ class Admitter:
     echoed_us: int | None = None
     running: list[Request] = field(default_factory=list)
     refused: dict[str, Resources] = field(default_factory=dict)
+    adopted: dict[tuple[str, str], Held] = field(default_factory=dict)
     dead: bool = False
+    mute_until_us: int = 0
+    """None of its reports arrive."""
+    deaf_until_us: int = 0
+    """No state reaches it."""
 
     @property
     def applied(self) -> Version:
@@ -70,11 +79,23 @@ class Admitter:
         return total(item.amount for item in self.running if uid in (None, item.uid))
 
     def usable(self, uid: str, *, now_us: int) -> Resources:
-        """Return its share; only the baseline's part of it while the lease is over."""
-        usable = NOTHING if self.state is None else _share(self.state, uid, self.name)
+        """Return its share; the baseline's part of it while the lease is over, then a safe one."""
+        spec = self.pool.entitlements[uid]
+        if self.state is None or self.echoed_us is None:
+            return NOTHING
+        usable = _share(self.state, uid, self.name)
         if self.fresh(now_us):
             return usable
-        return usable.at_most(self.pool.entitlements[uid].baseline)
+        if not self.forsaken(now_us):
+            return usable.at_most(spec.baseline)
+        if not spec.service_class.is_reserved:
+            return NOTHING
+        entry = next((item for item in self.state.entitlements if item.entitlement == uid), None)
+        return safe_share(
+            NOTHING if entry is None else entry.floor,
+            admitters_max=self.pool.leases.admitters_max,
+            at_home=entry is not None and entry.home == self.name,
+        )
 
     def common(self, *, now_us: int) -> Resources:
         """Return its part of the common share; nothing while the lease is over."""
@@ -82,24 +103,47 @@ class Admitter:
             return NOTHING
         return next((v.common for v in self.state.admitters if v.incarnation == self.name), NOTHING)
 
+    def headroom(self) -> Resources:
+        """Return its part of the slots that surplus classes leave free."""
+        others = [] if self.state is None else [v for v in self.state.admitters if v.alive]
+        return Resources(slots=ceil_div(self.pool.headroom_slots, max(1, len(others))))
+
+    def age_us(self, now_us: int) -> int:
+        return now_us if self.echoed_us is None else now_us - self.echoed_us
+
     def fresh(self, now_us: int) -> bool:
-        lease_us = self.pool.leases.lease_ms * US_PER_MS
-        return self.echoed_us is not None and now_us - self.echoed_us <= lease_us
+        return self.age_us(now_us) <= self.pool.leases.lease_ms * US_PER_MS
 
     def forsaken(self, now_us: int) -> bool:
-        """Whether lease and hold are over: it evicts everything and admits nothing."""
-        patience_us = self.pool.leases.lease_ms * US_PER_MS
-        patience_us += self.pool.leases.hold_seconds * US_PER_S
-        return self.echoed_us is None or now_us - self.echoed_us > patience_us
+        """Whether lease and hold are over."""
+        return self.age_us(now_us) > patience_us(self.pool.leases)
+
+    def must_evict(self, now_us: int) -> bool:
+        """Whether everything above its safe shares has been told to stop, and has had its time."""
+        leases = self.pool.leases
+        grace_us = (leases.renew_seconds + leases.evict_grace_seconds) * US_PER_S
+        return self.age_us(now_us) > patience_us(leases) + grace_us
+
+    def evict(self, *, now_us: int) -> None:
+        """End what is held above its safe shares, the youngest first."""
+        kept: list[Request] = []
+        for item in self.running:
+            others = total(each.amount for each in kept if each.uid == item.uid)
+            if self.usable(item.uid, now_us=now_us).covers(others + item.amount):
+                kept.append(item)
+        self.running = kept
 
     def admit(self, request: Request, *, now_us: int) -> bool:
         """Start the request if share and common part have room in every dimension."""
+        service_class = self.pool.entitlements[request.uid].service_class
         before = {uid: self.held(uid) for uid in self.pool.entitlements}
         after = before | {request.uid: before[request.uid] + request.amount}
         usable = {uid: self.usable(uid, now_us=now_us) for uid in after}
         above = total((held - usable[uid]).at_least(NOTHING) for uid, held in after.items())
         own = (after[request.uid] - usable[request.uid]).at_least(NOTHING)
-        common = self.common(now_us=now_us)
+        common = self.common(now_us=now_us) if service_class.may_burst else NOTHING
+        if not service_class.has_baseline:
+            common -= self.headroom()
         fits = all(
             mine == 0 or all_above <= room
             for mine, all_above, room in zip(stock(own), stock(above), stock(common), strict=True)
@@ -107,6 +151,17 @@ class Admitter:
         if fits:
             self.running.append(request)
         return fits
+
+    def adopt(self, request: Request) -> None:
+        """Take over a dead incarnation's request."""
+        key = (request.admitter, request.uid)
+        amount = Held(0, request.amount.kv_bytes, request.amount.slots)
+        self.adopted[key] = self.adopted.get(key, Held()) + amount
+        self.running.append(replace(request, admitter=self.name))
+
+    def sees_dead(self, incarnation: str) -> bool:
+        views = () if self.state is None else self.state.admitters
+        return any(view.incarnation == incarnation and not view.alive for view in views)
 
     def report(self, *, now_us: int) -> AdmitterReport:
         """Return its next report."""
@@ -120,8 +175,13 @@ class Admitter:
             applied=self.applied,
             state_age_ms=(now_us - (self.echoed_us or now_us)) // US_PER_MS,
             expires_in_ms=TTL_US // US_PER_MS if self.running else 0,
+            ttl_ms_max=TTL_US // US_PER_MS,
             entitlements=tuple(
                 self._entry(uid, now_us=now_us) for uid in sorted(self.pool.entitlements)
+            ),
+            adoptions=tuple(
+                Adoption(incarnation=name, entitlement=uid, adopted=held)
+                for (name, uid), held in sorted(self.adopted.items())
             ),
         )
 
@@ -148,6 +208,12 @@ class World:
     lossy: bool = True
     greedy: bool = False
     """Whether every entitlement asks everywhere until it is refused; else some ask sometimes."""
+    kills: bool = True
+    """Whether admitters are killed and replaced under their URLs."""
+    takeovers: bool = True
+    """Whether the tick's owner changes."""
+    partitions: bool = False
+    """Whether admitters are cut off, one way or both, for longer than lease and hold."""
     reserved_at_home: bool = False
     """Whether requests of reserved classes all go to their homes."""
     now_us: int = START_US
@@ -180,12 +246,26 @@ class World:
             self._live(admitter)
         if self.now_us // STEP_US % 4 == 0:
             self.tick()
-        if chaos and self.random.random() < 0.01:
-            self._restart(self.random.choice(self.alive))
-        if chaos and self.random.random() < 0.005:
-            self.generation, self.takeover = self.generation + 1, True
-            self._note("takeover")
+        if chaos:
+            self._break()
         self.orphans = [item for item in self.orphans if item[0] > self.now_us]
+
+    def _break(self) -> None:
+        """Kill an admitter, change the tick's owner, or cut an admitter off, now and then."""
+        if self.kills and self.random.random() < 0.01:
+            self.restart(self.random.choice(self.alive))
+        if self.takeovers and self.random.random() < 0.005:
+            self.generation, self.takeover = self.generation + 1, True
+            self._reports.clear()
+            self._note("takeover")
+        if self.partitions and self.random.random() < 0.01:
+            admitter = self.random.choice(self.alive)
+            until_us = self.now_us + self.random.randint(4, 20) * US_PER_S
+            if self.random.random() < 0.7:
+                admitter.deaf_until_us = until_us
+            if self.random.random() < 0.7:
+                admitter.mute_until_us = until_us
+            self._note(f"{admitter.name} is cut off until {(until_us - START_US) / US_PER_S} s")
 
     def tick(self) -> None:
         """Run one tick on the reports received so far, and send what it publishes."""
@@ -216,8 +296,9 @@ class World:
         return running + total(request.amount for _, request in self.orphans)
 
     def _live(self, admitter: Admitter) -> None:
-        if admitter.dead or admitter.forsaken(self.now_us):
-            admitter.running.clear()
+        if admitter.must_evict(self.now_us):
+            admitter.evict(now_us=self.now_us)
+        self._adopt(admitter)
         admitter.running = [item for item in admitter.running if self.random.random() > 0.05]
         admitter.refused.clear()
         names = sorted(self.pool.entitlements)
@@ -229,9 +310,23 @@ class World:
             for _ in range(self.random.randint(0, 6)):
                 self._offer(admitter, self.random.choice(names))
         if admitter.dead:
-            self._restart(admitter)
+            self.restart(admitter)
         elif self.random.random() < 0.6:
             self._send(None, admitter.report(now_us=self.now_us))
+
+    def _adopt(self, admitter: Admitter) -> None:
+        """Let it take over some requests of the dead where it believes to be home."""
+        left = []
+        for expires_us, request in self.orphans:
+            mine = admitter.state is not None and any(
+                item.entitlement == request.uid and item.home == admitter.name
+                for item in admitter.state.entitlements
+            )
+            if mine and admitter.sees_dead(request.admitter) and self.random.random() < 0.3:
+                admitter.adopt(request)
+            else:
+                left.append((expires_us, request))
+        self.orphans = left
 
     def may_hold(self, uid: str) -> Resources:
         """Return Σ over admitters of the most that any state still to be followed gives it."""
@@ -259,7 +354,7 @@ class World:
             return False
         slots = self.random.choice((1, 1, 1, 2))
         kv_bytes = self.random.randint(0, 2 * GIB)
-        request = Request(uid, Resources(15 * slots, kv_bytes, slots))
+        request = Request(uid, Resources(15 * slots, kv_bytes, slots), admitter.name)
         if admitter.admit(request, now_us=self.now_us):
             return True
         refused = admitter.refused.get(uid, NOTHING)
@@ -273,8 +368,17 @@ class World:
     def _send(self, to: Admitter | None, message: AdmitterReport | AdmissionState) -> None:
         if self.lossy and self.random.random() < 0.2:
             return
+        if to is None and self._is_mute(message):
+            return
+        if to is not None and to.deaf_until_us > self.now_us:
+            return
         delay_us = self.random.choice((0, 1, 2, 8)) * STEP_US if self.lossy else 0
         self._mail.append((self.now_us + delay_us, self.random.randrange(1 << 30), to, message))
+
+    def _is_mute(self, message: AdmitterReport | AdmissionState) -> bool:
+        assert isinstance(message, AdmitterReport)
+        name = message.incarnation
+        return any(a.name == name and a.mute_until_us > self.now_us for a in self.alive)
 
     def _deliver(self) -> None:
         due = sorted((item for item in self._mail if item[0] <= self.now_us), key=lambda m: m[:2])
@@ -293,11 +397,8 @@ class World:
         self._born += 1
         self.alive.append(Admitter(f"incarnation-{self._born}", url, self.pool))
 
-    def _restart(self, admitter: Admitter) -> None:
-        """Kill it just after its holdings were reported; its requests run on until they expire."""
-        if not admitter.dead:
-            last = admitter.report(now_us=self.now_us)
-            self._reports[admitter.name] = Reported(last, self.now_us)
+    def restart(self, admitter: Admitter) -> None:
+        """Kill it, whatever it has not reported; its requests run on until they expire."""
         expires_us = self.now_us + TTL_US
         self.orphans += [(expires_us, request) for request in admitter.running]
         self.alive.remove(admitter)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from schemas.ledger import AdmitterRecord
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.specs import Leases
-from schemas.units import Held
+from schemas.units import NOTHING, Held, Resources
 from streams.core.incarnations import (
     alive,
     census,
@@ -15,6 +17,7 @@ from streams.core.incarnations import (
     orphaned,
     patience_us,
     taken_over,
+    unreported,
 )
 from streams.core.reports import Reported
 
@@ -105,6 +108,52 @@ def test_long_reservations_of_a_replaced_incarnation_count_to_their_end() -> Non
 
     assert orphaned(records, [], now_us=99 * S) == {"e": HELD}
     assert orphaned(records, [], now_us=100 * S) == {}
+
+
+def with_reach(records: Sequence[AdmitterRecord], slots: int) -> tuple[AdmitterRecord, ...]:
+    """Return the records as a tick leaves them that let each hold so many slots."""
+    reach = Resources(0, 100, slots)
+    return tuple(msgspec.structs.replace(record, reach=reach) for record in records)
+
+
+def test_what_the_dead_may_have_admitted_since_their_last_report_is_beyond_what_counts() -> None:
+    before = with_reach(counted((), [reported("a-1", 0, url="http://a")], 0), 8)
+
+    records = counted(before, [reported("a-2", 9, url="http://a")], 9)
+
+    assert unreported(before, [], now_us=9 * S) == NOTHING
+    assert unreported(records, [], now_us=9 * S) == Resources(0, 80, 5)
+    assert unreported(records, [], now_us=23 * S) == Resources(0, 100, 8)
+    assert unreported(records, [], now_us=24 * S) == NOTHING
+
+
+def test_it_is_less_by_what_was_adopted_reported_or_not() -> None:
+    before = with_reach(counted((), [reported("a-1", 0, url="http://a")], 0), 8)
+    adoption = Adoption(incarnation="a-1", entitlement="e", adopted=Held(0, 20, 4))
+    reports = [reported("a-2", 1, url="http://a", adopted=[adoption])]
+
+    records = counted(before, reports, 1)
+
+    assert orphaned(records, reports, now_us=S) == {"e": Held(10, 0, 0)}
+    assert unreported(records, reports, now_us=S) == Resources(0, 80, 4)
+
+
+def test_whoever_leaves_has_reported_everything() -> None:
+    before = with_reach(counted((), [reported("a", 0)], 0), 8)
+
+    records = counted(before, [reported("a", 1, sequence=2, leaving=True)], 1)
+
+    assert unreported(records, [], now_us=S) == NOTHING
+
+
+def test_a_newcomer_ends_the_static_safe_share_of_a_silent_one_under_its_url() -> None:
+    silent = counted(counted((), [reported("a-1", 0, url="http://a")], 0), [], 36)
+    served = [msgspec.structs.replace(record, safe=Resources(5, 5, 1)) for record in silent]
+
+    records = counted(served, [reported("a-2", 40, url="http://a")], 40)
+
+    assert [record.safe for record in records] == [None, None]
+    assert unreported(records, [], now_us=40 * S) == Resources(0, 5, 1)
 
 
 def test_death_is_final() -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from admission.core.staleness import safe_share
+from schemas.ledger import AdmitterRecord, TickRecord
+from schemas.positions import Version
 from schemas.reports import AdmitterReport, EntitlementReport
+from schemas.specs import Leases, ServiceClass
 from schemas.units import NOTHING, Held, Resources
-from streams.core.overshoot import bound, excess, safe_shares
+from streams.core.overshoot import bound, excess, kept_headroom, safe_part, with_safe_shares
+from tests.unit.streams_core.pools import entitlement, pool_of
 
 CAPACITY = Resources(240, 1_600, 16)
 
@@ -52,16 +59,76 @@ def test_each_bucket_may_overshoot_by_its_largest_request_and_its_estimates() ->
     assert over == Resources(2 * 578, 0, 0)
 
 
-def test_static_safe_shares_of_the_silent_sum_to_the_floor_at_most() -> None:
-    floors = {"g": Resources(10, 100, 7)}
+def test_what_is_free_takes_up_safe_shares_and_what_nobody_reported() -> None:
+    reach, more = Resources(0, 1_000, 14), Resources(0, 200, 1)
 
-    home = safe_shares(floors, last_homes=[("g",)], admitters_max=4)
-    other = safe_shares(floors, last_homes=[()], admitters_max=4)
-    everybody = safe_shares(floors, last_homes=[("g",), (), (), ()], admitters_max=4)
+    over = bound(
+        reach=reach, capacity=CAPACITY, safe=more, unreported=more, reports=(), unheard_ms=0
+    )
+    above = bound(reach=reach, capacity=reach, safe=more, unreported=more, reports=(), unheard_ms=0)
 
-    assert home == Resources(4, 25, 4)
-    assert other == Resources(2, 25, 1)
-    assert everybody == floors["g"]
+    assert over == NOTHING
+    assert above == Resources(0, 400, 2)
+
+
+@pytest.mark.parametrize("admitters_max", [1, 2, 3, 16])
+def test_static_safe_shares_are_those_that_admission_gives(admitters_max: int) -> None:
+    floor = Resources(10, 100, 7)
+    for at_home in (True, False):
+        part = safe_part(floor, admitters_max=admitters_max, at_home=at_home)
+
+        assert part == safe_share(floor, admitters_max=admitters_max, at_home=at_home)
+
+
+POOL = pool_of(
+    entitlement("g", ServiceClass.GUARANTEED, 7),
+    entitlement("h", ServiceClass.GUARANTEED, 5),
+    leases=Leases(admitters_max=4),
+)
+HEARD = Version(1, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("lost", "slots"),
+    [
+        pytest.param(None, 1 + 1, id="an even part of each floor"),
+        pytest.param(HEARD, 1 + 1, id="also once it has heard which homes it lost"),
+        pytest.param(Version(1, 1, 6), 4 + 2, id="perhaps the rest too while it has not"),
+    ],
+)
+def test_the_safe_share_of_one_that_fell_silent(lost: Version | None, slots: int) -> None:
+    silent = AdmitterRecord(incarnation="a", alive=False, applied=HEARD)
+    record = TickRecord(
+        pool="chat",
+        version=Version(1, 1, 9),
+        at_us=0,
+        homes={"g": "b", "h": "b"},
+        homes_lost={} if lost is None else {"a": lost},
+    )
+
+    (known,) = with_safe_shares([silent], record, POOL)
+
+    assert known.safe is not None
+    assert known.safe.slots == slots
+
+
+def test_a_home_keeps_what_the_others_leave() -> None:
+    record = TickRecord(pool="chat", version=HEARD, at_us=0, homes={"g": "a", "h": "b"})
+    silent = AdmitterRecord(incarnation="a", alive=False, applied=HEARD)
+
+    (known,) = with_safe_shares([silent], record, POOL)
+
+    assert known.safe is not None
+    assert known.safe.slots == 4 + 1
+
+
+def test_headroom_is_kept_only_where_nobody_may_burst() -> None:
+    steady = pool_of(entitlement("g", ServiceClass.GUARANTEED, 4), headroom=3)
+    bursting = pool_of(entitlement("e", ServiceClass.ELASTIC, 4), headroom=3)
+
+    assert kept_headroom(steady, uids=["g"], admitters=2) == 1
+    assert kept_headroom(steady, uids=["removed"], admitters=2) == 0
+    assert kept_headroom(bursting, uids=["e"], admitters=2) == 0
 
 
 def test_excess_is_what_was_held_and_served_beyond_capacity() -> None:
