@@ -7,7 +7,7 @@ Labels are pool, class, reason and dimension; never tenant or entitlement.  Pool
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -15,8 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from admission.admitter import Admitter
-from admission.core.account import Account
+from admission.core.account import Account, Counters
 from admission.core.pool import PoolDesk
+from admission.estimate_metrics import estimate_metrics
 from schemas.units import MS_PER_S
 
 POOL_LABELS_MAX: Final = 200
@@ -31,7 +32,8 @@ COUNTERS: Final = {
     "evicted": "Reservations told to stop",
     "adopted": "Reservations taken over from dead admitters",
     "late_settled": "Reservations settled after they had expired",
-    "shadow_refused": "Requests that would have been refused, but for shadow mode",
+    "shadow_demoted": "Requests that would have been demoted, but for shadow mode",
+    "shadow_evicted": "Reservations that would have been told to stop, but for shadow mode",
 }
 TOKEN_COUNTERS: Final = {
     "reserved_tokens": "Tokens reserved (estimates, weighted)",
@@ -53,7 +55,23 @@ class GateCollector(Collector):
             yield _by_class(f"tokenpools_admission_{name}_requests", text, name, desks)
         for name, text in TOKEN_COUNTERS.items():
             yield _by_class(f"tokenpools_admission_{name}", text, name, desks)
-        yield _refusals(desks)
+        yield _by_reason(
+            "tokenpools_admission_refused_requests",
+            "Requests refused, retries included",
+            desks,
+            lambda counters: counters.attempts,
+        )
+        yield _by_reason(
+            "tokenpools_admission_shadow_refused_requests",
+            "Requests that would have been refused, but for shadow mode",
+            desks,
+            lambda counters: counters.shadow_refused,
+        )
+        yield from estimate_metrics(
+            (pool, name, [each.estimates for each in accounts])
+            for pool, desk in desks
+            for name, accounts in _classes(desk)
+        )
         yield from self._gauges(desks)
         yield from self._process()
 
@@ -135,18 +153,19 @@ def _by_class(
     return family
 
 
-def _refusals(desks: Iterable[tuple[str, PoolDesk]]) -> CounterMetricFamily:
+def _by_reason(
+    name: str,
+    text: str,
+    desks: Iterable[tuple[str, PoolDesk]],
+    reasons: Callable[[Counters], Mapping[str, int]],
+) -> CounterMetricFamily:
     totals: Counter[tuple[str, str, str]] = Counter()
     for pool, desk in desks:
         for service_class, accounts in _classes(desk):
             for account in accounts:
-                for reason, count in account.counters.attempts.items():
+                for reason, count in reasons(account.counters).items():
                     totals[pool, service_class, reason] += count
-    family = CounterMetricFamily(
-        "tokenpools_admission_refused_requests",
-        "Requests refused, retries included",
-        labels=["pool", "class", "reason"],
-    )
+    family = CounterMetricFamily(name, text, labels=["pool", "class", "reason"])
     for labels, total in totals.items():
         family.add_metric(list(labels), total)
     return family

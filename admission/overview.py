@@ -69,13 +69,13 @@ def overview_of(gate: Gate, *, only: Collection[tuple[str, str]] | None, now_us:
     for name, desk in gate.desks.items():
         shown = [uid for uid in desk.accounts if only is None or (name, uid) in only]
         if shown or only is None:
-            pools.append(_pool(desk, shown, now_us=now_us))
+            pools.append(_pool(gate, desk, shown, now_us=now_us))
     return Overview(
         incarnation=gate.incarnation, url=gate.url, leaving=gate.leaving, pools=tuple(pools)
     )
 
 
-def _pool(desk: PoolDesk, shown: list[str], *, now_us: int) -> PoolOverview:
+def _pool(gate: Gate, desk: PoolDesk, shown: list[str], *, now_us: int) -> PoolOverview:
     desk.refresh(now_us)
     age_us = desk.lease.age_us(now_us)
     return PoolOverview(
@@ -85,7 +85,7 @@ def _pool(desk: PoolDesk, shown: list[str], *, now_us: int) -> PoolOverview:
         state_version=str(desk.version),
         state_age_ms=None if age_us is None else age_us // US_PER_MS,
         freshness=desk.freshness.value,
-        shadow=desk.spec.policy.shadow,
+        shadow=gate.is_shadow(desk),
         common=desk.outlook.common,
         entitlements=tuple(_entitlement(desk.accounts[uid], now_us=now_us) for uid in shown),
     )

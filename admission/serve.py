@@ -88,7 +88,13 @@ def admitter_of(settings: Settings) -> Admitter:
         return f"{settings.name}-{secrets.token_hex(4)}"
 
     return Admitter(
-        gate=Gate(new_incarnation(), url, Signer(settings.reservation_key), settings.limits),
+        gate=Gate(
+            new_incarnation(),
+            url,
+            Signer(settings.reservation_key),
+            settings.limits,
+            shadow=settings.shadow,
+        ),
         clock=clock,
         new_incarnation=new_incarnation,
         log=log,
@@ -159,6 +165,7 @@ async def _serve_until(
         "serving",
         url=admitter.gate.url,
         incarnation=admitter.gate.incarnation,
+        shadow=admitter.gate.shadow,
         keys="required" if admitter.keys_required else "only if the specs have any; loopback only",
     )
     stopping = _task(_wait(stop))

@@ -13,7 +13,7 @@ from admission.core.gate import Limits
 from admission.core.journal import QUEUE_MAX
 from admission.core.reservations import ENDED_MAX, OPEN_MAX
 from admission.core.tokens import KEY_BYTES_MIN
-from schemas.connections import KafkaOptions, ReadText, integer, kafka_options, secret
+from schemas.connections import KafkaOptions, ReadText, boolean, integer, kafka_options, secret
 from schemas.errors import SettingsError
 
 HOST: Final = "TOKENPOOLS_ADMISSION_HOST"
@@ -24,6 +24,7 @@ RESERVATION_KEY: Final = "TOKENPOOLS_RESERVATION_KEY"
 BODY_BYTES_MAX: Final = "TOKENPOOLS_ADMISSION_BODY_BYTES_MAX"
 OPEN: Final = "TOKENPOOLS_ADMISSION_OPEN_MAX"
 ENDED: Final = "TOKENPOOLS_ADMISSION_ENDED_MAX"
+SHADOW: Final = "TOKENPOOLS_ADMISSION_SHADOW"
 DECISIONS: Final = "TOKENPOOLS_ADMISSION_DECISIONS_MAX"
 
 PORT_DEFAULT: Final = 8080
@@ -45,6 +46,8 @@ class Settings:
     """The readable part of the incarnation's id."""
     body_bytes_max: int = 65_536
     limits: Limits = field(default_factory=Limits)
+    shadow: bool = False
+    """Decide and report, but refuse, demote and evict nothing."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
@@ -60,6 +63,7 @@ class Settings:
             body_bytes_max=integer(
                 environ, BODY_BYTES_MAX, default=65_536, low=1_024, high=16_777_216
             ),
+            shadow=boolean(environ, SHADOW, default=False),
             limits=Limits(
                 open_max=integer(environ, OPEN, default=OPEN_MAX, low=1, high=10_000_000),
                 ended_max=integer(environ, ENDED, default=ENDED_MAX, low=1, high=10_000_000),

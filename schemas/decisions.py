@@ -56,6 +56,19 @@ class RefusalReason(StrEnum):
         )
 
 
+class EvictionReason(StrEnum):
+    """Why a reservation was told to stop."""
+
+    CALLED_BACK = "called_back"
+    """A request took back a part of its floor that was lent."""
+    CONTENDED = "contended"
+    """A request of a higher class found no room."""
+    SHARE_CUT = "share_cut"
+    """More is held above the shares than the common part of the newest state."""
+    STALE = "stale"
+    """Lease and hold are over: only the static safe share may stay."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One decision, or ``count`` equal ones of one tick."""
 
@@ -80,7 +93,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 0
     retry_after_ms: int = 0
     shadow: bool = False
-    """True: it would have been refused, but the pool is in shadow mode."""
+    """True: it would have been decided so, but the pool or the admitter is in shadow mode."""
     state_version: Version = NO_VERSION
     state_age_ms: int = 0
     dropped: int = 0

@@ -37,6 +37,14 @@ class ReserveBody(msgspec.Struct, frozen=True, kw_only=True):
     """From an earlier refusal of the same request."""
 
 
+class Evicting(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told to stop to make room; whose it is stays with the admitter."""
+
+    requests: int
+    slots: int
+    kv_bytes: int
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """201: the request may start."""
 
@@ -60,6 +68,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     state_age_ms: int = 0
     shadow_refusal: str = ""
     """In shadow mode: the reason it would have been refused for."""
+    evicting: Evicting | None = None
+    """Lent room that this request calls back."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +91,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     ticket: str = ""
     home_url: str = ""
     """Another admitter that has the rest of the floor; retry there once."""
+    evicting: Evicting | None = None
+    """Preemptible requests that make room; they are gone when ``retry_after_ms`` has passed."""
 
 
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +119,8 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     expires_in_ms: int
     evict_in_ms: int = 0
     """With ``evict``: stop within this time and settle what was produced."""
+    evict_reason: str = ""
+    """With ``evict``: a ``schemas.decisions.EvictionReason``."""
     admitter_url: str = ""
 
 
@@ -120,6 +134,8 @@ class SettleBody(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     outcome: str = "ok"
+    repeated: bool = False
+    """An earlier attempt may have reached an admitter that has died since."""
 
 
 class SettlementResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from admission.core.bucket import Bucket
-from admission.core.estimator import HeldDuration, MeanDuration, OutputEstimator
+from admission.core.estimator import EstimateRecord, HeldDuration, MeanDuration, OutputEstimator
+from admission.core.eviction import Space
 from admission.core.pending import Pending
 from admission.core.reservations import Open
 from admission.core.share import Room
 from schemas.decisions import RefusalReason
 from schemas.pools import Entitlement
-from schemas.units import NO_TOKENS, US_PER_MS, Held, TokenCounts
+from schemas.units import NO_TOKENS, NOTHING, US_PER_MS, Held, Resources, TokenCounts
 
 
 @dataclass(slots=True)
@@ -36,7 +37,10 @@ class Counters:
     charged_tokens: int = 0
     estimate_error_tokens: int = 0
     """Sum of |estimate - actual| over what was settled."""
-    shadow_refused: int = 0
+    shadow_refused: dict[str, int] = field(default_factory=dict)
+    """By the reason that each would have been refused for."""
+    shadow_demoted: int = 0
+    shadow_evicted: int = 0
     settled_tokens: TokenCounts = NO_TOKENS
     refused: dict[str, int] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
@@ -81,6 +85,10 @@ class Account:
     room: Room = field(default_factory=Room)
     share: Bucket = field(default_factory=Bucket)
     ceiling: Bucket = field(default_factory=Bucket)
+    most: Resources = NOTHING
+    """The most that one request of it may reserve."""
+    kept: Resources = NOTHING
+    """The part of its share here that is lent to nobody."""
     slots: int = 0
     kv_bytes: int = 0
     demoted_slots: int = 0
@@ -90,10 +98,11 @@ class Account:
     """The part of ``tokens`` that was charged to the common share."""
     evicting_slots: int = 0
     evicting_kv_bytes: int = 0
-    """Held by reservations that were told to stop."""
+    """Held by reservations that have to make room."""
     pending: Pending = field(default_factory=Pending)
     withdrawn: Pending = field(default_factory=Pending)
     outputs: OutputEstimator = field(default_factory=OutputEstimator)
+    estimates: EstimateRecord = field(default_factory=EstimateRecord)
     duration: MeanDuration = field(default_factory=MeanDuration)
     held_duration: HeldDuration = field(default_factory=HeldDuration)
     largest: Largest = field(default_factory=Largest)
@@ -116,6 +125,30 @@ class Account:
         """KV cache that draws on the common share."""
         return max(0, self.kv_bytes - self.room.usable.kv_bytes) + self.demoted_kv_bytes
 
+    def covers(self, slots: int, kv_bytes: int) -> bool:
+        """Say whether its share has room for so much more; nobody else need be asked then."""
+        room = self.room
+        usable = room.usable
+        return (
+            room.closed is None
+            and self.slots + slots <= usable.slots
+            and self.kv_bytes + kv_bytes <= usable.kv_bytes
+        )
+
+    @property
+    def is_above(self) -> bool:
+        """Whether it draws on the common share in slots or KV."""
+        return self.slots_above > 0 or self.kv_bytes_above > 0
+
+    @property
+    def called_back(self) -> Space:
+        """Held inside the share, above the part of it that is lent to nobody."""
+        usable, kept = self.room.usable, self.kept
+        return Space(
+            max(0, min(self.slots, usable.slots) - kept.slots),
+            max(0, min(self.kv_bytes, usable.kv_bytes) - kept.kv_bytes),
+        )
+
     def hold(self, item: Open, *, sign: int = 1) -> None:
         """Hold what a reservation reserves, or (sign -1) hold it no longer."""
         if item.demoted:
@@ -127,7 +160,7 @@ class Account:
         self.tokens += sign * item.tokens
         if item.in_common:
             self.common_tokens += sign * item.tokens
-        if item.evict_us is not None:
+        if item.evict_reason:
             self.evicting_slots += sign * item.slots
             self.evicting_kv_bytes += sign * item.kv_bytes
         assert min(self.slots, self.kv_bytes, self.demoted_slots, self.tokens) >= 0

@@ -2,63 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
+from admission.core.eviction import Eviction
 from schemas.reservations import Refusal, Renewal, Reservation, SettlementResult
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True, gc=False):
     """The request may start."""
 
     reservation: Reservation
+    eviction: Eviction | None = None
+    """Who makes room for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdmittedDemoted:
-    """The request may start, served as spot."""
+class AdmittedDemoted(Struct, frozen=True, gc=False):
+    """The request may start, served as spot; nobody makes room for it."""
 
     reservation: Reservation
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True, gc=False):
     """The request may not start; nothing was taken."""
 
     refusal: Refusal
+    eviction: Eviction | None = None
+    """Who makes room for it, so that it can start when it comes back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(Struct, frozen=True, gc=False):
     """The reservation lives on, or has to stop soon."""
 
     renewal: Renewal
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True, gc=False):
     """The reservation has ended, now or before."""
 
     result: SettlementResult
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(Struct, frozen=True, gc=False):
     """Another admitter answers for this reservation."""
 
     owner_url: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True, gc=False):
     """No admitter of ours gave this id, or it ended so long ago that nobody remembers."""
 
     message: str = "no such reservation"
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+class NotYet(Struct, frozen=True, gc=False):
     """Whose reservation this is cannot be said before a newer state is here."""
 
     retry_after_ms: int

@@ -53,6 +53,7 @@ class Book:
         desk.charge(item, item.tokens, now_us=now.mono_us)
         account = desk.accounts[item.entitlement]
         account.pending.take(request_id)
+        desk.reclaim.awaited.take(f"{item.entitlement}/{request_id}")
         account.counters.admitted += 1
         account.counters.demoted += item.demoted
         account.counters.reserved_tokens += item.tokens
@@ -108,7 +109,10 @@ class Book:
         desk.charge(item, correction, now_us=now.mono_us)
         account = desk.accounts[item.entitlement]
         if completed:
-            account.outputs.observe(ceil_div(used.output_tokens, item.slots))
+            covered = account.estimates.observe(
+                estimate=item.output_tokens, actual=used.output_tokens
+            )
+            account.outputs.observe(ceil_div(used.output_tokens, item.slots), covered=covered)
         if not item.adopted:
             ran_ms = (now.mono_us - item.started_us) // US_PER_MS
             account.duration.observe(ran_ms)
@@ -121,6 +125,20 @@ class Book:
         counters.charged_tokens += ended.charged_tokens
         counters.estimate_error_tokens += abs(ended.charged_tokens - item.tokens)
         self.journal.count(DecisionKind.SETTLED, pool=item.pool, entitlement=item.entitlement)
+        return ended
+
+    def settle_again(self, claims: ReservationClaims, *, now: Moment) -> Ended:
+        """End a dead admitter's reservation that may have been settled there: nothing is known.
+
+        What it held counts with the dead one's until that lapses; what it used is in the ledger by
+        its events, and in the settled totals at most once: there.
+        """
+        desk = self.desks[claims.pool]
+        mine = claims.taken_over(desk.incarnation, self.next_number(), desk.version)
+        reservation_id = self.signer.seal_reservation(mine)
+        item = open_of(mine, reservation_id=reservation_id, in_common=claims.demoted, now=now)
+        ended = self.reservations.remember(item, "settled")
+        self._remember(claims, item.number)
         return ended
 
     def settle_late(self, ended: Ended, used: TokenCounts, *, now: Moment) -> None:

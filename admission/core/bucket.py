@@ -4,7 +4,9 @@ A bucket fills with the tokens that are charged and drains continuously at its r
 admitted while the level is below the depth, so one request may overshoot it once.  The level is
 kept in micro-tokens (tokens x 1,000,000): tokens per second times microseconds, with nothing to
 round.  What is free (depth - level) never grows but by draining: a raised rate arrives with a full
-bucket, a cut takes its depth away, so that moving a share about creates no burst.
+bucket, a cut takes its depth away, so that moving a share about creates no burst.  A bucket that
+nothing was charged to arrives full but for one micro-token: its first request never waits, and the
+bound (rate x time + one request) is the same, since admitting takes a level below the depth anyway.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ class Bucket:
         self.drain(now_us)
         before = self.depth_utok
         self.rate, self.depth_s = rate, depth_s
+        if before == 0 and self.level_utok == 0:
+            self.level_utok = max(0, self.depth_utok - 1)
+            return
         self.level_utok = max(0, self.level_utok + self.depth_utok - before)
 
     def admits(self, now_us: int) -> bool:

@@ -9,15 +9,16 @@ refused (law 3), and what is held never exceeds the shares plus the common part 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
 
 from admission.core.share import Room
 from schemas.decisions import RefusalReason
 from schemas.units import Dimension, Resources
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True, gc=False):
     """What one request reserves; ``tokens`` are weighted, ``kv_bytes`` the worst case."""
 
     tokens: int
@@ -25,8 +26,7 @@ class Need:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True, gc=False):
     """Where the entitlement stands here, its demoted requests left out."""
 
     room: Room
@@ -39,8 +39,7 @@ class Standing:
     may_demote: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
+class Surplus(Struct, frozen=True, gc=False):
     """What is free above all shares here."""
 
     slots: int
@@ -50,21 +49,21 @@ class Surplus:
     """The bucket of the common throughput admits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fits:
+class Fits(Struct, frozen=True, gc=False):
     """It may start."""
 
     in_common: bool
     """Its throughput is charged to the common share."""
 
 
-@dataclass(frozen=True, slots=True)
-class FitsDemoted:
+FITS_ITS_SHARE: Final = Fits(in_common=False)
+
+
+class FitsDemoted(Struct, frozen=True, gc=False):
     """It may start as spot: all of it in the common share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Short:
+class Short(Struct, frozen=True, gc=False):
     """It may not start: the reason, the dimension, and the limit that it met in that unit."""
 
     reason: RefusalReason
@@ -88,7 +87,7 @@ def decide(need: Need, *, standing: Standing, surplus: Surplus) -> Verdict:
         or _short_of_throughput(standing, surplus)
     )
     if short is None:
-        return Fits(in_common=not standing.share_open)
+        return FITS_ITS_SHARE if standing.share_open else Fits(in_common=True)
     if standing.may_demote and _demotes(short, room) and _fits_as_spot(need, surplus):
         return FitsDemoted()
     return short

@@ -5,10 +5,23 @@ buckets grow by an eighth, so a value is never underestimated and overestimated 
 12.5 %.  It is bounded (one counter per bucket, halved when it has seen ``SAMPLES_MAX``), which
 also lets it follow a tenant that changes.  Only throughput is estimated: KV cache is always held
 for the worst case.
+
+*Calibration.*  Which quantile is asked for (the level) follows what came of the estimates: each
+output above its estimate raises it by ``STEP_PPM`` x target, each other one lowers it by
+``STEP_PPM`` x (1 - target).  So whatever the outputs are, of any T estimates made one after the
+other
+
+    misses <= (1 - target) x T + (1 - LEVEL_MIN) / step + 1                         (T / 5 + 31)
+
+because the level is never below ``LEVEL_PPM_MIN``, a miss is impossible once it has reached 1 (the
+estimate is then ``max_tokens``), and it falls by no more than what was covered.  As it is not
+lowered further, more than the target is covered where many outputs are equal or ``max_tokens`` is
+close to the output: guessing too little now and then would only be noise.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,8 +29,11 @@ from schemas.units import PPM, ceil_div
 
 SAMPLES_MIN: Final = 20
 """Until so many outputs were seen, the estimate is what the request may produce at most."""
-SAMPLES_MAX: Final = 2_048
-QUANTILE_PPM: Final = 800_000
+SAMPLES_MAX: Final = 1_024
+TARGET_PPM: Final = 800_000
+"""The part of outputs that should be at most what was estimated."""
+STEP_PPM: Final = 20_000
+LEVEL_PPM_MIN: Final = 400_000
 _EXACT: Final = 16
 """Values below have a bucket of their own."""
 _STEPS: Final = 8
@@ -34,21 +50,31 @@ class OutputEstimator:
 
     counts: dict[int, int] = field(default_factory=dict)
     samples: int = 0
+    level_ppm: int = TARGET_PPM
+    """The quantile that is asked of the histogram now; from ``PPM`` on the estimate is
+    ``max_tokens``."""
+    _edge: int | None = None
+    """The estimate at this level and these counts, once it was asked for."""
 
-    def observe(self, output_tokens: int) -> None:
-        """Remember one real output."""
+    def observe(self, output_tokens: int, *, covered: bool) -> None:
+        """Remember one real output, and whether the estimate given for it was enough."""
+        if self.samples >= SAMPLES_MIN:
+            self._calibrate(covered)
         bucket = bucket_of(output_tokens)
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
         self.samples += 1
         if self.samples >= SAMPLES_MAX:
             self.counts = {bucket: count // 2 for bucket, count in self.counts.items() if count > 1}
             self.samples = sum(self.counts.values())
+        self._edge = None
 
     def expect(self, max_tokens: int) -> int:
         """Return min(max_tokens, learned quantile); max_tokens until enough was seen."""
-        if self.samples < SAMPLES_MIN:
+        if self.samples < SAMPLES_MIN or self.level_ppm >= PPM:
             return max_tokens
-        return min(max_tokens, self.quantile(QUANTILE_PPM))
+        if self._edge is None:
+            self._edge = self.quantile(self.level_ppm)
+        return min(max_tokens, self._edge)
 
     def quantile(self, quantile_ppm: int) -> int:
         """Return the upper edge of the bucket that holds the quantile."""
@@ -59,6 +85,51 @@ class OutputEstimator:
             if seen >= wanted:
                 return upper_edge(bucket)
         return 0
+
+    def _calibrate(self, covered: bool) -> None:
+        """Move the level: up by target x step after a miss, down by the rest of it otherwise."""
+        if not covered:
+            if self.level_ppm < PPM:
+                self.level_ppm += STEP_PPM * TARGET_PPM // PPM
+            return
+        down = STEP_PPM * (PPM - TARGET_PPM) // PPM
+        self.level_ppm = max(LEVEL_PPM_MIN, self.level_ppm - down)
+
+
+ERROR_EDGES: Final = (-1_024, -256, -64, -16, 0, 16, 64, 256, 1_024)
+"""Upper edges of the buckets of (actual - estimate) tokens; the last bucket has none."""
+
+
+@dataclass(slots=True)
+class EstimateRecord:
+    """How good the estimates of one entitlement were, of requests that were completed."""
+
+    seen: int = 0
+    covered: int = 0
+    """Outputs that were at most what was estimated."""
+    over_tokens: int = 0
+    """Sum of estimate - actual where too much was estimated."""
+    under_tokens: int = 0
+    """Sum of actual - estimate where too little was."""
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(ERROR_EDGES) + 1))
+
+    def add(self, other: EstimateRecord) -> None:
+        """Fold another record in."""
+        self.seen += other.seen
+        self.covered += other.covered
+        self.over_tokens += other.over_tokens
+        self.under_tokens += other.under_tokens
+        self.buckets = [*map(int.__add__, self.buckets, other.buckets)]
+
+    def observe(self, *, estimate: int, actual: int) -> bool:
+        """Fold one request in; return whether its estimate was enough."""
+        error = actual - estimate
+        self.seen += 1
+        self.covered += error <= 0
+        self.over_tokens += max(0, -error)
+        self.under_tokens += max(0, error)
+        self.buckets[bisect_left(ERROR_EDGES, error)] += 1
+        return error <= 0
 
 
 @dataclass(slots=True)

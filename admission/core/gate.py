@@ -28,6 +28,7 @@ from admission.core.answers import (
 )
 from admission.core.book import Book
 from admission.core.decision import Fits, FitsDemoted, Short
+from admission.core.evictor import Evictor
 from admission.core.journal import QUEUE_MAX, Journal
 from admission.core.moment import Moment
 from admission.core.opening import (
@@ -41,12 +42,12 @@ from admission.core.opening import (
 from admission.core.ownership import Ours, owner_of
 from admission.core.pool import PoolDesk
 from admission.core.reservations import ENDED_MAX, OPEN_MAX, Ended, Open, Reservations
-from admission.core.tokens import ReservationClaims, Signer
+from admission.core.tokens import Signer
 from schemas.decisions import DecisionKind, RefusalReason
 from schemas.pools import Pool
 from schemas.reservations import Refusal, Renewal, ReserveBody, SettleBody, SettlementResult
 from schemas.state import AdmissionState
-from schemas.units import US_PER_MS, US_PER_S, TokenCounts
+from schemas.units import US_PER_MS, TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,19 @@ class Gate:
     signer: Signer
     limits: Limits = field(default_factory=Limits)
     leaving: bool = False
+    shadow: bool = False
+    """Decide and report, but refuse, demote and evict nothing, whatever the pools say."""
     desks: dict[str, PoolDesk] = field(default_factory=dict)
     reservations: Reservations = field(init=False)
     journal: Journal = field(init=False)
     book: Book = field(init=False)
+    evictor: Evictor = field(init=False)
 
     def __post_init__(self) -> None:
         self.reservations = Reservations(self.limits.open_max, self.limits.ended_max)
         self.journal = Journal(self.incarnation, self.limits.decisions_max)
         self.book = Book(self.signer, self.reservations, self.journal, self.desks)
+        self.evictor = Evictor(self.book)
 
     def follow_pool(self, pool: Pool, *, now: Moment) -> None:
         """Follow a pool's spec."""
@@ -108,9 +113,11 @@ class Gate:
         request = Request(body, request_id, desk.offer(account, body))
         self._withdraw(account, request, now)
         verdict = self._judge(desk, account, request, now)
-        if isinstance(verdict, Short) and not (desk.spec.policy.shadow and not self.leaving):
+        if self.is_shadow(desk) and not self.leaving:
+            return self._admit_anyway(desk, account, request, verdict, now)
+        if isinstance(verdict, Short):
             return self._refuse(desk, account, request, verdict, now)
-        return self._admit(desk, account, request, verdict, now)
+        return self._admit(desk, request, verdict, now)
 
     def renew(self, reservation_id: str, *, output_tokens: int, now: Moment) -> RenewAnswer:
         """Keep a reservation alive; the answer may tell it to stop."""
@@ -122,16 +129,19 @@ class Gate:
             return found
         desk = self.desks[found.pool]
         found.produced_tokens = max(found.produced_tokens, output_tokens)
-        if found.evict_us is None and desk.must_evict(found):
-            desk.evict(found, by_us=now.mono_us + desk.spec.leases.renew_seconds * US_PER_S)
-            self.book.note(DecisionKind.EVICTED, found, now, reason=desk.freshness.value)
+        self.evictor.look(desk, found, now=now)
+        self.evictor.tell(desk, found, shadow=self.is_shadow(desk), now=now)
         self.reservations.renew(found, now_us=now.mono_us)
         return Renewed(self._renewal(found, now))
 
     def settle(self, reservation_id: str, body: SettleBody, *, now: Moment) -> EndAnswer:
-        """End a reservation with what it used.  After expiry it is charged late, and once."""
+        """End a reservation with what it used.  After expiry it is charged late, and once.
+
+        A repeated settlement whose admitter died in between is not adopted: it may have been
+        settled there, and whoever is adopted counts as not settled.
+        """
         self.expire(now)
-        found = self._find(reservation_id, now)
+        found = self._find(reservation_id, now, adopts=not body.repeated)
         used = TokenCounts(
             body.input_tokens,
             body.cache_read_tokens,
@@ -163,6 +173,10 @@ class Gate:
         for item in self.reservations.due(now.mono_us):
             self.book.expire(item, now=now)
 
+    def is_shadow(self, desk: PoolDesk) -> bool:
+        """Say whether decisions on this pool change nothing for the callers."""
+        return self.shadow or desk.spec.policy.shadow
+
     def owner_named_by(self, reservation_id: str) -> tuple[str, str] | None:
         """Return pool and entitlement that an id names; None when its signature is not ours."""
         claims = self.signer.open_reservation(reservation_id)
@@ -175,7 +189,7 @@ class Gate:
 
     def reborn(self, incarnation: str, *, now: Moment) -> Gate:
         """Return the gate that follows this one: same pools and states, nothing held or ended."""
-        gate = Gate(incarnation, self.url, self.signer, self.limits, self.leaving)
+        gate = Gate(incarnation, self.url, self.signer, self.limits, self.leaving, self.shadow)
         for desk in self.desks.values():
             gate.follow_pool(desk.spec, now=now)
             if desk.state is not None:
@@ -194,37 +208,59 @@ class Gate:
         return desk.judge(account, need, may_demote=demote, now_us=now.mono_us)
 
     def _admit(
+        self, desk: PoolDesk, request: Request, verdict: Fits | FitsDemoted, now: Moment
+    ) -> Admitted | AdmittedDemoted:
+        demoted = isinstance(verdict, FitsDemoted)
+        in_common = isinstance(verdict, FitsDemoted) or verdict.in_common
+        item = self._open(desk, request, demoted=demoted, in_common=in_common, now=now)
+        if demoted:
+            return AdmittedDemoted(reservation_of(item, desk=desk, url=self.url, now=now))
+        eviction = self.evictor.call_back(desk, item, now=now)
+        answer = reservation_of(item, desk=desk, url=self.url, now=now, eviction=eviction)
+        return Admitted(answer, eviction)
+
+    def _open(
+        self, desk: PoolDesk, request: Request, *, demoted: bool, in_common: bool, now: Moment
+    ) -> Open:
+        number = self.book.next_number()
+        claims = claims_of(request, desk=desk, number=number, demoted=demoted)
+        return self.book.open(claims, in_common=in_common, request_id=request.request_id, now=now)
+
+    def _admit_anyway(
         self,
         desk: PoolDesk,
         account: Account,
         request: Request,
         verdict: Fits | FitsDemoted | Short,
         now: Moment,
-    ) -> Admitted | AdmittedDemoted:
-        """Open the reservation; ``Short`` comes here in shadow mode only."""
-        demoted = isinstance(verdict, FitsDemoted)
-        in_common = demoted or (isinstance(verdict, Fits) and verdict.in_common)
-        number = self.book.next_number()
-        claims = claims_of(request, desk=desk, number=number, demoted=demoted)
-        item = self.book.open(claims, in_common=in_common, request_id=request.request_id, now=now)
+    ) -> Admitted:
+        """Admit in its own class, in shadow mode; what would have been decided is noted."""
+        in_common = not (isinstance(verdict, Fits) and not verdict.in_common)
+        item = self._open(desk, request, demoted=False, in_common=in_common, now=now)
         if isinstance(verdict, Short):
             item.shadow_refusal = verdict.reason
-            account.counters.shadow_refused += 1
+            refused = account.counters.shadow_refused
+            refused[verdict.reason] = refused.get(verdict.reason, 0) + 1
+            reason, dimension = verdict.reason, verdict.dimension
             self.book.note(
-                DecisionKind.REFUSED,
-                item,
-                now,
-                reason=verdict.reason,
-                dimension=verdict.dimension,
-                shadow=True,
+                DecisionKind.REFUSED, item, now, reason=reason, dimension=dimension, shadow=True
             )
-        answer = reservation_of(item, desk=desk, url=self.url, now=now)
-        return AdmittedDemoted(answer) if demoted else Admitted(answer)
+        elif isinstance(verdict, FitsDemoted):
+            account.counters.shadow_demoted += 1
+            self.book.note(DecisionKind.DEMOTED, item, now, shadow=True)
+        else:
+            self.evictor.call_back(desk, item, now=now)
+        return Admitted(reservation_of(item, desk=desk, url=self.url, now=now))
 
     def _refuse(
         self, desk: PoolDesk, account: Account, request: Request, short: Short, now: Moment
     ) -> Refused:
-        answer = refusal_of(short, request=request, desk=desk, account=account, now=now)
+        key = f"{account.spec.uid}/{request.request_id}"
+        need = request.offer.need
+        eviction = self.evictor.make_room(desk, account, need, short, key=key, now=now)
+        answer = refusal_of(
+            short, eviction=eviction, request=request, desk=desk, account=account, now=now
+        )
         unique = request.request_id not in account.pending
         account.counters.refuse(short.reason, unique=unique)
         if short.reason.is_contention:
@@ -235,7 +271,7 @@ class Gate:
             account.pending.put(request.request_id, demand_of(ticket), lapse_us=lapse_us)
             answer = replace(answer, ticket=self.signer.seal_ticket(ticket))
         self._note_refusal(desk, account, request, answer, unique=unique, now=now)
-        return Refused(answer)
+        return Refused(answer, eviction)
 
     def _note_refusal(
         self,
@@ -284,9 +320,9 @@ class Gate:
             account.withdrawn.put(key, demand_of(ticket), lapse_us=lapse_us)
 
     def _find(
-        self, reservation_id: str, now: Moment
+        self, reservation_id: str, now: Moment, *, adopts: bool = True
     ) -> Open | Ended | Elsewhere | Unknown | NotYet:
-        """Return the reservation behind an id, adopting it when that is for us to do."""
+        """Return the reservation behind an id, taking it over when that is for us to do."""
         claims = self.signer.open_reservation(reservation_id)
         desk = None if claims is None else self.desks.get(claims.pool)
         if claims is None or desk is None:
@@ -298,12 +334,11 @@ class Gate:
         owner = owner_of(claims, desk)
         if owner is not Ours.ADOPT:
             return Unknown() if isinstance(owner, Ours) else owner
-        return self._adopt(claims, desk, now)
-
-    def _adopt(self, claims: ReservationClaims, desk: PoolDesk, now: Moment) -> Open | Unknown:
         if claims.entitlement not in desk.accounts:
             return Unknown("its entitlement was removed")
-        return self.book.adopt(claims, now=now)
+        if adopts:
+            return self.book.adopt(claims, now=now)
+        return self.book.settle_again(claims, now=now)
 
     def _settled(
         self, reservation_id: str, item: Open, used: TokenCounts, *, completed: bool, now: Moment
@@ -320,6 +355,7 @@ class Gate:
             renew_in_ms=item.renew_ms,
             expires_in_ms=left_ms,
             evict_in_ms=0 if item.evict_us is None else left_ms,
+            evict_reason="" if item.evict_us is None else item.evict_reason,
             admitter_url=self.url,
         )
 

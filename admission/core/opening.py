@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from admission.core.account import Account
 from admission.core.decision import Short
+from admission.core.eviction import Eviction
 from admission.core.moment import Moment
 from admission.core.pool import Offer, PoolDesk
 from admission.core.reservations import Open
 from admission.core.retry import wait_for_drain_ms, wait_for_slot_ms, with_jitter_ms
 from admission.core.tokens import ReservationClaims, TicketClaims
 from schemas.decisions import RefusalReason
-from schemas.reservations import Refusal, Reservation, ReserveBody
+from schemas.reservations import Evicting, Refusal, Reservation, ReserveBody
 from schemas.specs import ServiceClass
 from schemas.units import MS_PER_S, US_PER_MS, Dimension, Resources, ceil_div
 
@@ -32,8 +34,7 @@ _MESSAGES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True, gc=False):
     """A request on its way through the gate."""
 
     body: ReserveBody
@@ -88,13 +89,16 @@ def open_of(
         demoted=claims.demoted,
         in_common=in_common,
         started_us=now.mono_us,
+        renewed_us=now.mono_us,
         expires_us=now.mono_us + claims.ttl_ms * US_PER_MS,
         ttl_ms=claims.ttl_ms,
         renew_ms=claims.renew_ms,
     )
 
 
-def reservation_of(item: Open, *, desk: PoolDesk, url: str, now: Moment) -> Reservation:
+def reservation_of(
+    item: Open, *, desk: PoolDesk, url: str, now: Moment, eviction: Eviction | None = None
+) -> Reservation:
     """Return the answer that lets a request start."""
     spec = desk.accounts[item.entitlement].spec
     return Reservation(
@@ -113,19 +117,30 @@ def reservation_of(item: Open, *, desk: PoolDesk, url: str, now: Moment) -> Rese
         renew_in_ms=item.renew_ms,
         expires_in_ms=max(0, item.expires_us - now.mono_us) // US_PER_MS,
         admitter_url=url,
-        state_version=str(desk.version),
+        state_version=desk.version_text,
         state_age_ms=desk.age_ms(now.mono_us),
         shadow_refusal=item.shadow_refusal,
+        evicting=evicting_of(eviction),
     )
 
 
 def refusal_of(
-    short: Short, *, request: Request, desk: PoolDesk, account: Account, now: Moment
+    short: Short,
+    *,
+    eviction: Eviction | None,
+    request: Request,
+    desk: PoolDesk,
+    account: Account,
+    now: Moment,
 ) -> Refusal:
     """Return the answer that refuses a request, still without its ticket."""
     retry_ms = 0
     if short.reason is not RefusalReason.IMPOSSIBLE:
-        wait_ms = _wait_ms(short, desk=desk, account=account, now=now)
+        wait_ms = (
+            _wait_ms(short, desk=desk, account=account, now=now)
+            if eviction is None
+            else eviction.gone_in_ms
+        )
         retry_ms = with_jitter_ms(wait_ms, request_id=request.request_id)
     return Refusal(
         message=_message(short),
@@ -138,6 +153,16 @@ def refusal_of(
         limit=short.limit,
         retry_after_ms=retry_ms,
         home_url=account.room.home_url if _is_better_at_home(short, request, account) else "",
+        evicting=evicting_of(eviction),
+    )
+
+
+def evicting_of(eviction: Eviction | None) -> Evicting | None:
+    """Return what of an eviction others may know: how much, never whose."""
+    if eviction is None or not eviction.reservation_ids:
+        return None
+    return Evicting(
+        requests=len(eviction.reservation_ids), slots=eviction.slots, kv_bytes=eviction.kv_bytes
     )
 
 
@@ -171,7 +196,7 @@ def _wait_ms(short: Short, *, desk: PoolDesk, account: Account, now: Moment) -> 
         return LAPSE_TICKS * tick_ms
     if short.dimension is Dimension.THROUGHPUT:
         return wait_for_drain_ms(desk.wait_us(account, now.mono_us), tick_ms=tick_ms)
-    running = account.held.slots or desk.slots_held()
+    running = account.slots or desk.held.slots
     return wait_for_slot_ms(account.duration.mean_ms, running=running, tick_ms=tick_ms)
 
 

@@ -9,9 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from admission.core.account import Account
 from admission.core.bucket import Bucket
-from admission.core.decision import Need, Standing, Surplus, Verdict, can_never_fit, decide
+from admission.core.decision import (
+    FITS_ITS_SHARE,
+    Fits,
+    Need,
+    Short,
+    Standing,
+    Surplus,
+    Verdict,
+    can_never_fit,
+    decide,
+)
+from admission.core.eviction import NO_SPACE, Space
+from admission.core.pending import Pending
+from admission.core.reclaim import Reclaim, kept_of, less_going, taken_back
 from admission.core.reservations import Open
 from admission.core.share import Outlook, Room, outlook
 from admission.core.staleness import Freshness, Lease
@@ -21,11 +36,10 @@ from schemas.positions import NO_VERSION, Version
 from schemas.reservations import ReserveBody
 from schemas.specs import ServiceClass
 from schemas.state import AdmissionState, AdmitterView
-from schemas.units import US_PER_MS, Dimension, Held, TokenCounts
+from schemas.units import AMOUNT_MAX, US_PER_MS, Dimension, Held, TokenCounts
 
 
-@dataclass(slots=True)
-class Offer:
+class Offer(Struct, frozen=True, gc=False):
     """A request with what it would reserve."""
 
     need: Need
@@ -52,6 +66,12 @@ class PoolDesk:
     adoptions: dict[tuple[str, str], Held] = field(default_factory=dict)
     """Adopted so far, by dead incarnation and entitlement."""
     declared_dead: bool = False
+    version_text: str = str(NO_VERSION)
+    reclaim: Reclaim = field(default_factory=Reclaim)
+    held: Space = NO_SPACE
+    """By all open reservations of the pool here."""
+    kept: Space = NO_SPACE
+    """All that is lent to nobody here, and the common part."""
 
     @property
     def version(self) -> Version:
@@ -85,6 +105,8 @@ class PoolDesk:
             self.declared_dead |= not mine.alive
             self.lease.echoed(mine.sequence)
         self.freshness = self.lease.freshness(now_us, leases=self.spec.leases)
+        self.version_text = str(state.version)
+        self.reclaim.awaited = Pending()
         self._apply(now_us)
         return True
 
@@ -111,26 +133,34 @@ class PoolDesk:
     def judge(self, account: Account, need: Need, *, may_demote: bool, now_us: int) -> Verdict:
         """Return the verdict on a request, by the shares as last refreshed."""
         demotable = may_demote and account.spec.service_class.has_baseline
-        one_replica = self.spec.per_replica
-        most = one_replica if demotable else account.spec.ceiling.at_most(one_replica)
-        room = account.room
-        return can_never_fit(need, most=most) or decide(
-            need,
-            standing=Standing(
-                room=room,
-                slots=account.slots,
-                kv_bytes=account.kv_bytes,
-                share_open=account.share.admits(now_us),
-                ceiling_open=account.ceiling.admits(now_us),
-                may_demote=demotable,
-            ),
-            surplus=Surplus(
-                slots=self.outlook.common.slots - self.slots_above,
-                kv_bytes=self.outlook.common.kv_bytes - self.kv_bytes_above,
-                headroom_slots=self.outlook.headroom_slots,
-                open=self.common.admits(now_us),
-            ),
-        )
+        most = self.spec.per_replica if demotable else account.most
+        impossible = can_never_fit(need, most=most)
+        if impossible is not None:
+            return impossible
+        if self.reclaim.awaited.entries and not self._goes_before_waiters(account, now_us):
+            limit = account.room.usable.slots
+            return Short(RefusalReason.CONTENDED, Dimension.CONCURRENCY, limit)
+        if account.covers(need.slots, need.kv_bytes) and account.share.admits(now_us):
+            return FITS_ITS_SHARE
+        standing = self._standing(account, may_demote=demotable, now_us=now_us)
+        return decide(need, standing=standing, surplus=self._surplus(now_us))
+
+    def lacks_only_room(self, account: Account, need: Need, *, now_us: int) -> bool:
+        """Say whether a request would start if slots and KV above the shares were free."""
+        standing = self._standing(account, may_demote=False, now_us=now_us)
+        endless = Surplus(AMOUNT_MAX, AMOUNT_MAX, 0, self.common.admits(now_us))
+        return isinstance(decide(need, standing=standing, surplus=endless), Fits)
+
+    def is_awaited(self, now_us: int) -> bool:
+        """Say whether requests of higher classes wait for room that is being made."""
+        self.reclaim.awaited.lapse(now_us)
+        return bool(self.reclaim.awaited.entries)
+
+    def free_above(self, account: Account) -> Space:
+        """Return the slots and KV above all shares that are free for an entitlement."""
+        common, headroom = self.outlook.common, self.outlook.headroom_slots
+        kept = headroom if account.room.leaves_headroom else 0
+        return Space(common.slots - self.slots_above - kept, common.kv_bytes - self.kv_bytes_above)
 
     def wait_us(self, account: Account, now_us: int) -> int | None:
         """Return when a bucket that it may use admits again; None: not foreseeable."""
@@ -143,10 +173,12 @@ class PoolDesk:
     def hold(self, item: Open) -> None:
         """Hold what a reservation reserves; ``charge`` charges it."""
         self._move(item, sign=1)
+        self.reclaim.enter(item)
 
     def free(self, item: Open) -> None:
         """Hold a reservation's amounts no longer; its charge stays until ``charge`` corrects it."""
         self._move(item, sign=-1)
+        self.reclaim.leave(item)
 
     def charge(self, item: Open, tokens: int, *, now_us: int) -> None:
         """Charge tokens (or take back) where the reservation's estimate was charged."""
@@ -154,52 +186,84 @@ class PoolDesk:
         if account is None:  # removed from the spec since
             return
         (self.common if item.in_common else account.share).charge(tokens, now_us=now_us)
-        account.ceiling.charge(tokens, now_us=now_us)
+        if not item.demoted:
+            account.ceiling.charge(tokens, now_us=now_us)
 
-    def must_evict(self, item: Open) -> bool:
-        """Say whether this reservation has to make room, those already told to counted as gone.
-
-        Lease and hold over: what is held above the static safe share.  Fresh: preemptible
-        requests, while more is held above the shares than this admitter's common part.
-        """
-        account = self.accounts[item.entitlement]
-        if self.freshness is Freshness.STALE:
-            usable, held = account.room.usable, account.held
-            return (
-                held.slots - account.evicting_slots > usable.slots
-                or held.kv_bytes - account.evicting_kv_bytes > usable.kv_bytes
-            )
-        fresh = self.freshness is Freshness.FRESH
-        if not fresh or item.served_class is not ServiceClass.PREEMPTIBLE:
+    def over_share(self, item: Open) -> bool:
+        """Say whether lease and hold are over and more is held than the static safe share."""
+        if self.freshness is not Freshness.STALE or item.evict_reason:
             return False
-        going_slots = sum(each.evicting_slots for each in self.accounts.values())
-        going_kv = sum(each.evicting_kv_bytes for each in self.accounts.values())
-        common = self.outlook.common
-        slots_over = self.slots_above - going_slots > common.slots and account.slots_above > 0
-        kv_over = self.kv_bytes_above - going_kv > common.kv_bytes and account.kv_bytes_above > 0
-        return slots_over or kv_over
-
-    def evict(self, item: Open, *, by_us: int) -> None:
-        """Tell a reservation to stop by then (once)."""
         account = self.accounts[item.entitlement]
-        item.evict_us = by_us
+        usable, held = account.room.usable, account.held
+        return (
+            held.slots - account.evicting_slots > usable.slots
+            or held.kv_bytes - account.evicting_kv_bytes > usable.kv_bytes
+        )
+
+    def over_common(self) -> Space:
+        """Return what is held above the shares and the common part, and is not going."""
+        if self.freshness is not Freshness.FRESH:
+            return NO_SPACE
+        common = self.outlook.common
+        over = Space(self.slots_above - common.slots, self.kv_bytes_above - common.kv_bytes)
+        if over.is_nothing:
+            return over
+        going = {item.entitlement for item in self.reclaim.going.values()}
+        return less_going(over, [self.accounts[uid] for uid in going])
+
+    def called_back(self, item: Open) -> Space:
+        """Return the room that a request just admitted takes from those to whom it was lent."""
+        held, kept = self.held, self.kept
+        room_for_all = held.slots <= kept.slots and held.kv_bytes <= kept.kv_bytes
+        if room_for_all and not self.reclaim.awaited.entries:
+            return NO_SPACE
+        if self.freshness is not Freshness.FRESH or item.demoted:
+            return NO_SPACE
+        return taken_back(self.reclaim, self.accounts[item.entitlement], item, held=held, kept=kept)
+
+    def send_away(self, item: Open, reason: str) -> None:
+        """Choose a reservation to make room (once); it is told so at its next renewal."""
+        account = self.accounts[item.entitlement]
+        item.evict_reason = reason
         account.evicting_slots += item.slots
         account.evicting_kv_bytes += item.kv_bytes
-        account.counters.evicted += 1
-
-    def slots_held(self) -> int:
-        """Return the slots of all open reservations of the pool here."""
-        return sum(account.slots + account.demoted_slots for account in self.accounts.values())
+        self.reclaim.send_away(item)
 
     def age_ms(self, now_us: int) -> int:
         """Return the age of the state; 0 before the first echo."""
         return (self.lease.age_us(now_us) or 0) // US_PER_MS
+
+    def _goes_before_waiters(self, account: Account, now_us: int) -> bool:
+        preemptible = account.spec.service_class is ServiceClass.PREEMPTIBLE
+        return not (preemptible and self.is_awaited(now_us))
+
+    def _standing(self, account: Account, *, may_demote: bool, now_us: int) -> Standing:
+        return Standing(
+            room=account.room,
+            slots=account.slots,
+            kv_bytes=account.kv_bytes,
+            share_open=account.share.admits(now_us),
+            ceiling_open=account.ceiling.admits(now_us),
+            may_demote=may_demote,
+        )
+
+    def _surplus(self, now_us: int) -> Surplus:
+        common = self.outlook.common
+        return Surplus(
+            slots=common.slots - self.slots_above,
+            kv_bytes=common.kv_bytes - self.kv_bytes_above,
+            headroom_slots=self.outlook.headroom_slots,
+            open=self.common.admits(now_us),
+        )
 
     def _move(self, item: Open, *, sign: int) -> None:
         account = self.accounts[item.entitlement]
         self.slots_above -= account.slots_above
         self.kv_bytes_above -= account.kv_bytes_above
         account.hold(item, sign=sign)
+        self.held = Space(
+            self.held.slots + sign * item.slots, self.held.kv_bytes + sign * item.kv_bytes
+        )
         self.slots_above += account.slots_above
         self.kv_bytes_above += account.kv_bytes_above
 
@@ -209,12 +273,19 @@ class PoolDesk:
             self.spec, self.state, incarnation=self.incarnation, freshness=self.freshness
         )
         depth_s = self.spec.bucket_s
+        states = {} if self.state is None else {s.entitlement: s for s in self.state.entitlements}
         self.common.reshape(self.outlook.common.tokens_per_s, depth_s=depth_s, now_us=now_us)
         for uid, account in self.accounts.items():
             room = self.outlook.rooms.get(uid) or Room(closed=RefusalReason.NOT_BOUND)
             account.room = room
+            account.most = account.spec.ceiling.at_most(self.spec.per_replica)
+            account.kept = kept_of(account.spec, states.get(uid), incarnation=self.incarnation)
             rate = Dimension.THROUGHPUT
             account.share.reshape(room.usable.of(rate), depth_s=depth_s, now_us=now_us)
             account.ceiling.reshape(room.ceiling.of(rate), depth_s=depth_s, now_us=now_us)
         self.slots_above = sum(account.slots_above for account in self.accounts.values())
         self.kv_bytes_above = sum(account.kv_bytes_above for account in self.accounts.values())
+        kept = self.outlook.common
+        for account in self.accounts.values():
+            kept += account.kept
+        self.kept = Space(kept.slots, kept.kv_bytes)

@@ -32,6 +32,7 @@ def reports_of(
     ]
     chunks = [lines[at : at + ENTITLEMENTS_MAX] for at in range(0, len(lines), ENTITLEMENTS_MAX)]
     last_expiry_us = reservations.last_expiry_us(desk.spec.name)
+    ttls_ms = [item.ttl_ms for item in reservations if item.pool == desk.spec.name]
     for chunk in chunks or [[]]:
         desk.sequence += 1
         desk.lease.sent(desk.sequence, now_us=now_us)
@@ -44,6 +45,7 @@ def reports_of(
             full=len(chunks) <= 1,
             leaving=leaving,
             expires_in_ms=max(0, last_expiry_us - now_us) // US_PER_MS,
+            ttl_ms_max=max(ttls_ms, default=0),
             state_age_ms=desk.age_ms(now_us),
             entitlements=tuple(chunk),
             adoptions=_adoptions(desk),
@@ -106,6 +108,10 @@ def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) ->
         late_settled=counters.late_settled,
         reserved_tokens=counters.reserved_tokens,
         settled_tokens=counters.settled_tokens,
+        estimated=account.estimates.seen,
+        estimates_covered=account.estimates.covered,
+        estimate_over_tokens=account.estimates.over_tokens,
+        estimate_under_tokens=account.estimates.under_tokens,
         refused=dict(counters.refused),
         attempts=dict(counters.attempts),
     )

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from schemas.specs import ServiceClass
 from schemas.units import US_PER_MS
 
@@ -21,8 +23,7 @@ OPEN_MAX: Final = 100_000
 ENDED_MAX: Final = 32_768
 
 
-@dataclass(slots=True)
-class Open:
+class Open(Struct, gc=False):
     """A reservation that holds its amounts."""
 
     number: int
@@ -48,6 +49,12 @@ class Open:
     adopted: bool = False
     """Taken over from a dead admitter: what it charged there is not refunded here."""
     produced_tokens: int = 0
+    renewed_us: int = 0
+    """When it began or was renewed last."""
+    evict_reason: str = ""
+    """Why it has to make room (``EvictionReason``); it is told so at its next renewal."""
+    told: bool = False
+    """It was told (in shadow mode: would have been)."""
     evict_us: int | None = None
     """Told to stop by then."""
 
@@ -57,8 +64,7 @@ class Open:
         return max(0, self.produced_tokens - self.output_tokens)
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(Struct, gc=False):
     """How a reservation ended, and what is needed to charge it late."""
 
     how: End
@@ -115,6 +121,7 @@ class Reservations:
     def renew(self, item: Open, *, now_us: int) -> None:
         """Extend its life by one TTL from now, unless it was told to stop by then."""
         expires_us = now_us + item.ttl_ms * US_PER_MS
+        item.renewed_us = now_us
         item.expires_us = expires_us if item.evict_us is None else item.evict_us
         heapq.heappush(self._expiries, (item.expires_us, item.number))
         if len(self._expiries) > 4 * len(self._open) + 64:
@@ -127,8 +134,12 @@ class Reservations:
             return None
         if self._by_request.get(_request_key(item)) == number:
             del self._by_request[_request_key(item)]
+        return self.remember(item, how)
+
+    def remember(self, item: Open, how: End) -> Ended:
+        """Remember how a reservation ended that is not open (any more)."""
         ended = Ended(how, item)
-        self._ended[number] = ended
+        self._ended[item.number] = ended
         if len(self._ended) > self.ended_max:
             self._ended.popitem(last=False)
         return ended

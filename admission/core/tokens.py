@@ -8,10 +8,10 @@ unmet demand that its refusal counts as, so that whoever takes the retry can rep
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
+from hashlib import sha256
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,6 +23,9 @@ from schemas.specs import ServiceClass
 KEY_BYTES_MIN: Final = 16
 TOKEN_CHARS_MAX: Final = 2_048
 _SIGNATURE_BYTES: Final = 16
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_BLOCK_BYTES: Final = 64
+"""Of SHA-256."""
 _RESERVATION: Final = "v1"
 _TICKET: Final = "t1"
 
@@ -69,11 +72,21 @@ class TicketClaims(msgspec.Struct, frozen=True, array_like=True):
 Claims = TypeVar("Claims", ReservationClaims, TicketClaims)
 
 
-@dataclass(frozen=True, slots=True)
 class Signer:
-    """Seals and opens tokens with the key that the admitters share."""
+    """Seals and opens tokens with the key that the admitters share.
 
-    key: bytes = field(repr=False)
+    HMAC (RFC 2104) by its definition, from two hashes that have read the padded key already: it
+    takes a third of the time that ``hmac.digest`` needs, and is most of the cost of a decision.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = (key if len(key) <= _BLOCK_BYTES else sha256(key).digest()).ljust(
+            _BLOCK_BYTES, b"\0"
+        )
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
     def seal_reservation(self, claims: ReservationClaims) -> str:
         """Return the id of a reservation."""
@@ -106,8 +119,11 @@ class Signer:
         return msgspec.msgpack.decode(urlsafe_b64decode(padded), type=kind)
 
     def _sign(self, signed: str) -> bytes:
-        return hmac.digest(self.key, signed.encode(), hashlib.sha256)[:_SIGNATURE_BYTES]
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(signed.encode())
+        outer.update(inner.digest())
+        return outer.digest()[:_SIGNATURE_BYTES]
 
 
 def _base64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()

@@ -19,7 +19,7 @@ from admission.gateways.answers import (
     reservation_answer,
     settlement_answer,
 )
-from admission.gateways.http import AdmitterHttp, Reply
+from admission.gateways.http import AdmitterHttp, Reply, UnansweredError
 from admission.gateways.limits import GatewayLimits
 from admission.gateways.routing import Admitters
 from schemas.decisions import RefusalReason
@@ -113,10 +113,13 @@ class AdmissionApi:
     async def _at_owner(
         self, method: str, path: str, *, url: str, body: msgspec.Struct | None
     ) -> Reply:
-        """Return the owner's reply; others are asked who that is while it does not answer."""
+        """Return the owner's reply; others are asked who that is while it does not answer.
+
+        A settlement that may have arrived before says so.
+        """
         candidates = [url.rstrip("/"), *self._admitters.order(now_ms=_monotonic_ms())]
         asked: set[str] = set()
-        followed = False
+        followed = may_have_arrived = False
         while candidates:
             candidate = candidates.pop(0)
             if candidate in asked:
@@ -125,6 +128,9 @@ class AdmissionApi:
             try:
                 reply = await self._exchange(candidate, method, path, body=body)
                 owner = owner_url(reply)
+            except UnansweredError:
+                may_have_arrived, body = True, _repeated(body)
+                continue
             except UnavailableError:
                 continue
             if owner is None:
@@ -132,7 +138,8 @@ class AdmissionApi:
             if not followed:
                 followed = True
                 candidates.insert(0, owner.rstrip("/"))
-        raise UnavailableError("no admitter that answers owns the reservation")
+        unreached = UnansweredError if may_have_arrived else UnavailableError
+        raise unreached("no admitter that answers owns the reservation")
 
     async def _exchange(
         self,
@@ -156,6 +163,10 @@ class AdmissionApi:
     async def _pause(self, refused: Refused | None) -> None:
         wait_ms = refused.retry_after_ms if refused else self._limits.round_wait_ms_max
         await asyncio.sleep(min(wait_ms, self._limits.round_wait_ms_max) / MS_PER_S)
+
+
+def _repeated(body: msgspec.Struct | None) -> msgspec.Struct | None:
+    return msgspec.structs.replace(body, repeated=True) if isinstance(body, SettleBody) else body
 
 
 def _asker(body: ReserveBody) -> tuple[str, str]:

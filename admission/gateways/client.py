@@ -8,11 +8,15 @@
         answer.report(TokenCounts(input_tokens=..., output_tokens=...))
 
 A refusal is a value.  ``UnavailableError``: no admitter answered.  ``RejectedRequestError``: the
-request itself is wrong.  The client is used in one event loop, and closed at the end.
+request itself is wrong.  A request that has to make room for others should stop by itself when
+``evicted`` is set, with ``outcome = "evicted"``; shortly before its grace is over the body is
+cancelled and ``EvictedError`` raised.  Either way it is settled with what was reported until then.
+The client is used in one event loop, and closed at the end.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,7 +30,7 @@ from admission.gateways.emitter import DeliveryListener, Emitter, Transport
 from admission.gateways.http import AdmitterHttp
 from admission.gateways.limits import GatewayLimits
 from admission.gateways.meter import Meter
-from admission.gateways.reservation import ActiveReservation, NowUs
+from admission.gateways.reservation import ActiveReservation, EvictedError, NowUs
 from admission.gateways.routing import Admitters
 from schemas.reservations import Reservation, ReserveBody
 
@@ -94,10 +98,15 @@ class GatewayClient:
         active = self._active(answer, requested_us=requested_us, attributes=dict(attributes or {}))
         active.open()
         try:
-            yield active
-        except BaseException:
+            async with asyncio.timeout(None) as body_ends:
+                active.on_eviction(body_ends.reschedule)
+                yield active
+        except BaseException as error:
+            evicted = isinstance(error, TimeoutError) and body_ends.expired()
             if active.outcome == "ok":
-                active.outcome = "aborted"
+                active.outcome = "evicted" if evicted else "aborted"
+            if evicted:
+                raise EvictedError(active.reservation_id) from None
             raise
         finally:
             await active.close()

@@ -17,6 +17,10 @@ from schemas.units import MS_PER_S
 from schemas.wire import encode
 
 
+class UnansweredError(UnavailableError):
+    """The admitter gave no answer that is worth reading, but may have acted on the call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an admitter answered."""
@@ -59,7 +63,8 @@ class AdmitterHttp:
         body: msgspec.Struct | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Return the answer; raise ``UnavailableError`` when there is none, or none worth reading.
+        """Return the answer; raise ``UnavailableError`` when the call cannot have arrived, and
+        ``UnansweredError`` when it may have.
 
         A status of 500 or more counts as none, except 503: that is an admitter without state.
         """
@@ -72,8 +77,10 @@ class AdmitterHttp:
             ) as response:
                 content = await response.read()
                 status = response.status
+        except aiohttp.ClientConnectorError as error:
+            raise UnavailableError(f"admitter {url} is not there: {error!r}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"admitter {url} does not answer: {error!r}") from error
+            raise UnansweredError(f"admitter {url} does not answer: {error!r}") from error
         if status >= 500 and status != 503:
-            raise UnavailableError(f"admitter {url} answered {status}")
+            raise UnansweredError(f"admitter {url} answered {status}")
         return Reply(url, status, content)

@@ -24,6 +24,9 @@ class GatewayLimits:
     """Pause before a renewal that reached nobody is tried again, until the reservation expires."""
     settle_attempts_max: int = 6
     """With growing pauses of ``renew_retry_ms``: 7.5 s in all, after the usage was emitted."""
+    evict_margin_ms: int = 1_000
+    """Before an evicted request must be gone its body is cancelled (at most a quarter of its time
+    earlier), so that the settlement still arrives."""
     partial_ms: int = 5_000
     """A generation that lasts longer emits an increment this often."""
     pending_events_max: int = 10_000

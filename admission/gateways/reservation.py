@@ -13,14 +13,23 @@ from collections.abc import Awaitable, Callable
 from admission.gateways.answers import Gone, RejectedRequestError
 from admission.gateways.api import AdmissionApi
 from admission.gateways.emitter import Emitter
+from admission.gateways.http import UnansweredError
 from admission.gateways.limits import GatewayLimits
 from admission.gateways.meter import Meter
-from schemas.errors import UnavailableError
+from schemas.errors import TokenpoolsError, UnavailableError
 from schemas.reservations import Renewal, Reservation, SettleBody, SettlementResult
 from schemas.units import MS_PER_S, US_PER_MS, TokenCounts
 
 NowUs = Callable[[], int]
 """Microseconds since 1970."""
+
+
+class EvictedError(TokenpoolsError):
+    """The request had to make room for others and did not stop by itself in time."""
+
+    def __init__(self, reservation_id: str) -> None:
+        super().__init__(f"reservation {reservation_id} had to make room for others")
+        self.reservation_id = reservation_id
 
 
 class ActiveReservation:
@@ -44,6 +53,8 @@ class ActiveReservation:
         self.evicted = asyncio.Event()
         """Set when the admitter wants the request to stop, within ``evict_in_ms``."""
         self.evict_in_ms = 0
+        self.evict_reason = ""
+        """A ``schemas.decisions.EvictionReason``."""
         self.adopted = 0
         """How often another admitter took the reservation over."""
         self.lost = asyncio.Event()
@@ -57,6 +68,8 @@ class ActiveReservation:
         self._now_us = now_us
         self._observed: Callable[[], TokenCounts] | None = None
         self._expires_us = now_us() + reservation.expires_in_ms * US_PER_MS
+        self._may_be_settled = False
+        self._end_body_at: Callable[[float], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def began(self, at_us: int | None = None) -> None:
@@ -74,6 +87,10 @@ class ActiveReservation:
     def observe(self, counts: Callable[[], TokenCounts]) -> None:
         """Ask this function for the cumulative counts whenever they are needed."""
         self._observed = counts
+
+    def on_eviction(self, end_body_at: Callable[[float], None]) -> None:
+        """Call this with the event loop's time by which the body must have ended."""
+        self._end_body_at = end_body_at
 
     def open(self) -> None:
         """Begin to renew and to meter in the background."""
@@ -135,9 +152,17 @@ class ActiveReservation:
         self.reservation_id = renewal.reservation_id
         self.admitter_url = renewal.admitter_url or self.admitter_url
         self.adopted += renewal.adopted
-        if renewal.verdict == "evict":
-            self.evict_in_ms = renewal.evict_in_ms
-            self.evicted.set()
+        if renewal.verdict == "evict" and not self.evicted.is_set():
+            self._evict(renewal)
+
+    def _evict(self, renewal: Renewal) -> None:
+        self.evict_in_ms = renewal.evict_in_ms
+        self.evict_reason = renewal.evict_reason
+        self.evicted.set()
+        margin_ms = min(self._limits.evict_margin_ms, renewal.evict_in_ms // 4)
+        if self._end_body_at is not None:
+            now_s = asyncio.get_running_loop().time()
+            self._end_body_at(now_s + (renewal.evict_in_ms - margin_ms) / MS_PER_S)
 
     async def _emit_partials(self) -> None:
         while True:
@@ -161,8 +186,9 @@ class ActiveReservation:
         """Settle or release once; nobody may be there to hear it."""
         try:
             self.settlement = await self._ending()
-        except UnavailableError:
+        except UnavailableError as error:
             self.settlement = None
+            self._may_be_settled |= isinstance(error, UnansweredError)
         except RejectedRequestError as error:
             self.settlement = Gone(str(error))
 
@@ -185,5 +211,6 @@ class ActiveReservation:
             output_tokens=counts.output_tokens,
             reasoning_tokens=counts.reasoning_tokens,
             outcome=self.outcome,
+            repeated=self._may_be_settled,
         )
         return self._api.settle(self.reservation_id, url=self.admitter_url, body=body)

@@ -14,7 +14,7 @@ from typing import Final
 
 from admission.gateways.answers import Refused, RejectedRequestError
 from admission.gateways.client import GatewayClient
-from admission.gateways.reservation import ActiveReservation
+from admission.gateways.reservation import ActiveReservation, EvictedError
 from console.replay.clock import NowUs
 from console.replay.model_server import ModelServer
 from console.replay.plan import ReplayPlan, max_tokens_for
@@ -131,18 +131,22 @@ class Desk:
         if self.client is None:
             await self._serve(request, trail, None)
             return None
+        active: ActiveReservation | None = None
         try:
             async with self.client.reserve(
                 self._body(request, ticket), attributes=self.attributes
             ) as answer:
                 if isinstance(answer, Refused):
                     return answer
-                await self._serve(request, trail, answer)
+                active = answer
+                await self._serve(request, trail, active)
+        except EvictedError:
+            trail.outcome = "evicted"  # it stops by itself, unless the replayer was held up
         except UnavailableError:
             return Refused(reason=UNREACHABLE, retry_after_ms=UNREACHABLE_WAIT_MS)
         except RejectedRequestError as error:
             return Refused(reason=REJECTED, message=str(error))
-        self.stats.settled(reached=answer.settlement is not None)
+        self.stats.settled(reached=active is not None and active.settlement is not None)
         return None
 
     def _body(self, request: Request, ticket: str) -> ReserveBody:

@@ -43,6 +43,9 @@ class FakeAdmitter:
         self.adopts_as = ""
         """Answer renewals as the adopter, with this new id."""
         self.evicts = False
+        self.evict_in_ms = 500
+        self.hangs_up = False
+        """Settles and closes the connection without an answer."""
         self.gone = False
         self.broken = False
         """Answer everything with 500."""
@@ -138,7 +141,7 @@ class FakeAdmitter:
                 adopted=bool(self.adopts_as) and old != self.adopts_as,
                 renew_in_ms=self._renew_in_ms,
                 expires_in_ms=self._expires_in_ms,
-                evict_in_ms=500 if self.evicts else 0,
+                evict_in_ms=self.evict_in_ms if self.evicts else 0,
                 admitter_url=self.url,
             ),
         )
@@ -148,6 +151,9 @@ class FakeAdmitter:
             return self._misdirected()
         settled = request.match_info["id"]
         self.settled.append((settled, decode(await request.read(), SettleBody)))
+        if self.hangs_up:
+            assert request.transport is not None
+            request.transport.close()
         return _json(200, SettlementResult(reservation_id=settled, first=True, ended="settled"))
 
     async def _release(self, request: web.Request) -> web.Response:

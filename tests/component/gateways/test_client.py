@@ -11,7 +11,7 @@ import pytest
 from admission.gateways.answers import Gone, Refused, RejectedRequestError
 from admission.gateways.client import GatewayClient
 from admission.gateways.limits import GatewayLimits
-from admission.gateways.reservation import ActiveReservation
+from admission.gateways.reservation import ActiveReservation, EvictedError
 from schemas.errors import UnavailableError
 from schemas.reservations import ReserveBody
 from schemas.units import TokenCounts
@@ -21,6 +21,7 @@ from tests.component.gateways.transports import MemoryTransport
 
 DEADLINE_S = 10
 COUNTS = TokenCounts(input_tokens=10, output_tokens=20)
+BROKEN = KeyError("the engine broke")
 RENEWING = {"renew_in_ms": 5}
 
 
@@ -44,13 +45,22 @@ async def run(client: GatewayClient, *, body: ReserveBody = BODY) -> ActiveReser
     return answer
 
 
-async def break_while_running(client: GatewayClient) -> None:
+async def never_stop(client: GatewayClient) -> None:
+    """One request whose body used ``COUNTS`` and heeds nothing."""
+    async with client.reserve(BODY) as answer:
+        assert isinstance(answer, ActiveReservation)
+        answer.began()
+        answer.report(COUNTS)
+        await asyncio.Event().wait()
+
+
+async def break_while_running(client: GatewayClient, error: Exception = BROKEN) -> None:
     """One request whose body fails after it used ``COUNTS``."""
     async with client.reserve(BODY) as answer:
         assert isinstance(answer, ActiveReservation)
         answer.began()
         answer.report(COUNTS)
-        raise KeyError("the engine broke")
+        raise error
 
 
 async def refused(client: GatewayClient) -> Refused:
@@ -301,6 +311,59 @@ async def test_an_eviction_reaches_the_body() -> None:
 
                 assert answer.evict_in_ms == 500
             assert admitter.settled[0][1].outcome == "evicted"
+
+
+async def test_a_body_that_does_not_stop_is_stopped_and_settled_with_what_it_produced() -> None:
+    transport = MemoryTransport()
+    async with FakeAdmitter(**RENEWING) as admitter, client_of([admitter.url], transport) as client:
+        admitter.evicts, admitter.evict_in_ms = True, 20
+        with pytest.raises(EvictedError):
+            await never_stop(client)
+
+        assert [(body.outcome, body.output_tokens) for _, body in admitter.settled] == [
+            ("evicted", 20)
+        ]
+    assert [(event.data.outcome, event.data.counts) for event in transport.events] == [
+        ("evicted", COUNTS)
+    ]
+
+
+async def test_a_bodys_own_timeout_is_no_eviction() -> None:
+    async with FakeAdmitter() as admitter, client_of([admitter.url], MemoryTransport()) as client:
+        with pytest.raises(TimeoutError):
+            await break_while_running(client, TimeoutError())
+
+        assert admitter.settled[0][1].outcome == "aborted"
+
+
+async def test_a_settlement_that_may_have_arrived_says_so_when_it_is_repeated() -> None:
+    async with (
+        FakeAdmitter() as owner,
+        FakeAdmitter() as home,
+        client_of([owner.url, home.url], MemoryTransport()) as client,
+    ):
+        home.refusals += [(503, refusal("no_state"))] * 9
+        owner.hangs_up = True
+        await run(client)
+
+        assert [body.repeated for _, body in owner.settled] == [False]
+        assert [body.repeated for _, body in home.settled] == [True]
+
+
+async def test_a_settlement_that_cannot_have_arrived_is_the_first() -> None:
+    async with (
+        FakeAdmitter() as owner,
+        FakeAdmitter() as home,
+        client_of([owner.url, home.url], MemoryTransport()) as client,
+    ):
+        home.refusals += [(503, refusal("no_state"))] * 9
+        async with client.reserve(BODY) as answer:
+            assert isinstance(answer, ActiveReservation)
+            answer.began()
+            answer.report(COUNTS)
+            await owner.die()
+
+        assert [body.repeated for _, body in home.settled] == [False]
 
 
 async def test_when_the_owner_dies_the_home_adopts_and_is_settled_with() -> None:

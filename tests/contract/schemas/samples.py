@@ -24,6 +24,7 @@ from schemas.prices import Price, PriceBook, PricesPerMillion
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.reservations import (
     ErrorBody,
+    Evicting,
     Misdirected,
     Refusal,
     RefusalBody,
@@ -438,6 +439,7 @@ MESSAGES: dict[str, list[Any]] = {
                 retry_after_ms=700,
                 ticket="v1.ticket.mac",
                 home_url="http://127.0.0.1:8082",
+                evicting=Evicting(requests=1, slots=1, kv_bytes=1_048_576),
             )
         )
     ],
@@ -449,6 +451,7 @@ MESSAGES: dict[str, list[Any]] = {
             renew_in_ms=5_000,
             expires_in_ms=15_000,
             evict_in_ms=2_000,
+            evict_reason="called_back",
         )
     ],
     "settlement-request": [

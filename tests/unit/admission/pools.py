@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from admission.core.answers import Admitted, AdmittedDemoted, Refused, ReserveAnswer
 from admission.core.gate import Gate, Limits
 from admission.core.moment import Moment
@@ -132,6 +134,26 @@ def state(
     )
 
 
+def lent(whole: AdmissionState, grants: Mapping[str, Resources]) -> AdmissionState:
+    """Return the state with only so much of these entitlements' shares granted: the rest is lent.
+
+    As everywhere, a share is the larger of floor and grant, and only a floor can be lent.
+    """
+    return replace(
+        whole,
+        entitlements=tuple(
+            replace(
+                each,
+                shares=tuple(
+                    replace(share, grant=grants.get(each.entitlement, share.grant))
+                    for share in each.shares
+                ),
+            )
+            for each in whole.entitlements
+        ),
+    )
+
+
 def _sum(parts: Mapping[str, Resources]) -> Resources:
     total = NOTHING
     for part in parts.values():
@@ -190,6 +212,7 @@ class World:
         common: Resources = NOTHING,
         tick: int = 1,
         settle_s: int = 60,
+        grants: Mapping[str, Resources] | None = None,
         **rest: Any,
     ) -> None:
         """Give this admitter shares, long enough ago that its buckets have drained, freshly."""
@@ -203,7 +226,7 @@ class World:
                 tick=at,
                 **rest,
             )
-            assert self.follow(new)
+            assert self.follow(lent(new, grants or {}))
             self.pass_s(settle_s if at == 2 * tick else 0)
 
     def reserve(self, uid: str, *, input_tokens: int = 10, **rest: Any) -> ReserveAnswer:

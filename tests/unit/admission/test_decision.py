@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from admission.core.decision import (
     Fits,
@@ -97,19 +98,19 @@ SPENT = {"share_open": False}
         ),
         pytest.param(
             standing(SPOT, slots=4),
-            replace(PLENTY, slots=2, headroom_slots=2),
+            structs.replace(PLENTY, slots=2, headroom_slots=2),
             Short(Why.CONTENDED, In.CONCURRENCY, 4),
             id="surplus classes leave the headroom free",
         ),
         pytest.param(
             standing(SPOT, slots=4),
-            replace(PLENTY, slots=3, headroom_slots=2),
+            structs.replace(PLENTY, slots=3, headroom_slots=2),
             OWN,
             id="and take what is above it",
         ),
         pytest.param(
             standing(ROOM, slots=4),
-            replace(PLENTY, slots=1, headroom_slots=2),
+            structs.replace(PLENTY, slots=1, headroom_slots=2),
             OWN,
             id="other classes use the headroom",
         ),
@@ -129,15 +130,19 @@ def test_a_request_straddles_share_and_common_part() -> None:
     need = Need(tokens=50, kv_bytes=100, slots=3)
     stands = standing(ROOM, slots=3)
 
-    assert decide(need, standing=stands, surplus=replace(PLENTY, slots=2)) == OWN
-    assert isinstance(decide(need, standing=stands, surplus=replace(PLENTY, slots=1)), Short)
+    assert decide(need, standing=stands, surplus=structs.replace(PLENTY, slots=2)) == OWN
+    assert isinstance(
+        decide(need, standing=stands, surplus=structs.replace(PLENTY, slots=1)), Short
+    )
 
 
 def test_held_above_a_share_that_was_cut_draws_all_of_the_next_request() -> None:
     stands = standing(ROOM, slots=9)
 
-    assert decide(NEED, standing=stands, surplus=replace(PLENTY, slots=1)) == OWN
-    assert isinstance(decide(NEED, standing=stands, surplus=replace(PLENTY, slots=0)), Short)
+    assert decide(NEED, standing=stands, surplus=structs.replace(PLENTY, slots=1)) == OWN
+    assert isinstance(
+        decide(NEED, standing=stands, surplus=structs.replace(PLENTY, slots=0)), Short
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def test_held_above_a_share_that_was_cut_draws_all_of_the_next_request() -> None
         ),
         pytest.param(
             standing(FIXED, slots=4, may_demote=True),
-            replace(PLENTY, slots=2, headroom_slots=2),
+            structs.replace(PLENTY, slots=2, headroom_slots=2),
             False,
             id="not into the headroom",
         ),

@@ -5,6 +5,8 @@ import pytest
 from admission.core.estimator import (
     SAMPLES_MAX,
     SAMPLES_MIN,
+    TARGET_PPM,
+    EstimateRecord,
     HeldDuration,
     MeanDuration,
     OutputEstimator,
@@ -14,9 +16,11 @@ from admission.core.estimator import (
 
 
 def learned(*outputs: int) -> OutputEstimator:
+    """An estimator that has seen these, its level where it began."""
     estimator = OutputEstimator()
     for output in outputs:
-        estimator.observe(output)
+        estimator.observe(output, covered=True)
+    estimator.level_ppm = TARGET_PPM
     return estimator
 
 
@@ -49,6 +53,35 @@ def test_it_follows_a_tenant_that_changes_and_stays_bounded() -> None:
 
     assert estimator.expect(5_000) == 10
     assert estimator.samples < SAMPLES_MAX
+
+
+def test_misses_raise_the_level_until_the_estimate_is_all_it_may_produce() -> None:
+    estimator = learned(*[10] * SAMPLES_MIN)
+    estimates = []
+    for _ in range(20):
+        estimator.observe(300, covered=False)
+        estimates.append(estimator.expect(500))
+
+    assert estimates[-1] == 500
+    assert estimates == sorted(estimates)
+
+
+def test_one_miss_weighs_as_much_as_four_that_were_covered() -> None:
+    estimator = learned(*[10] * SAMPLES_MIN)
+    for covered in (False, True, True, True, True):
+        estimator.observe(10, covered=covered)
+
+    assert estimator.level_ppm == TARGET_PPM
+
+
+def test_the_record_tells_too_much_from_too_little() -> None:
+    record = EstimateRecord()
+    enough = [record.observe(estimate=100, actual=actual) for actual in (100, 40, 130)]
+
+    assert enough == [True, True, False]
+    assert (record.seen, record.covered) == (3, 2)
+    assert (record.over_tokens, record.under_tokens) == (60, 30)
+    assert record.buckets == [0, 0, 0, 1, 1, 0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

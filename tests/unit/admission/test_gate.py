@@ -297,7 +297,7 @@ def test_in_shadow_mode_a_refusal_is_noted_and_the_request_admitted() -> None:
     assert here.report().entitlements[0].pending == NOTHING
 
 
-def test_a_preemptible_request_is_evicted_when_what_it_uses_is_called_back() -> None:
+def test_the_youngest_preemptible_request_goes_when_a_state_cuts_what_they_use() -> None:
     here = World()
     here.share({}, common=Resources(1_000, 100_000, 2))
     ids = [here.admitted("preemptible").reservation_id for _ in range(2)]
@@ -305,7 +305,7 @@ def test_a_preemptible_request_is_evicted_when_what_it_uses_is_called_back() -> 
     answers = [here.gate.renew(each, output_tokens=0, now=here.now) for each in ids]
     verdicts = [each.renewal.verdict for each in answers if isinstance(each, Renewed)]
 
-    assert verdicts == ["evict", "continue"]
+    assert verdicts == ["continue", "evict"]
 
 
 def test_an_evicted_request_that_does_not_stop_expires_at_its_deadline() -> None:
