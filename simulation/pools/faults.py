@@ -29,6 +29,9 @@ class Delivery:
     """Comes after records that were sent later: more than one partition of a broker does, but what
     a former owner or a restarted producer can cause."""
     overtaken_ms_max: int = 0
+    compacted_ppm: int = 0
+    """Of those that a reader missed while it was cut off and whose key was written again since:
+    gone when it comes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,7 @@ MILD: Final = Faults(
         repeated_ppm=20_000,
         overtaken_ppm=20_000,
         overtaken_ms_max=1_500,
+        compacted_ppm=300_000,
     ),
     reports=Delivery(
         delay_ms_max=300,
@@ -172,6 +176,7 @@ HARSH: Final = Faults(
         repeated_ppm=100_000,
         overtaken_ppm=150_000,
         overtaken_ms_max=6_000,
+        compacted_ppm=700_000,
     ),
     reports=Delivery(
         delay_ms_max=1_500,

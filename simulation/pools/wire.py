@@ -20,6 +20,8 @@ from simulation.pools.faults import Delivery
 
 Handler = Callable[[bytes, int], None]
 """Takes a record's value, and the world's time."""
+Keyed = tuple[bytes, bytes]
+"""Key and value."""
 
 
 @dataclass(slots=True)
@@ -52,7 +54,7 @@ class Topic:
     delivery: Delivery
     random: Random
     counts: Counter[str] = field(default_factory=Counter)
-    """put, lost, repeated, overtaken, delivered, held (by a cut) and unread (by a closed one)."""
+    """put, lost, repeated, overtaken, delivered, held (by a cut), compacted (after it), unread."""
     readers: list[Reader] = field(default_factory=list)
     latest: dict[bytes, bytes] = field(default_factory=dict)
     """By key; what compaction leaves."""
@@ -66,17 +68,17 @@ class Topic:
         self.latest[key] = value
         self.readers = [reader for reader in self.readers if not reader.closed]
         for reader in self.readers:
-            self._carry(reader, value, now_us=now_us)
+            self._carry(reader, (key, value), now_us=now_us)
 
     def join(self, reader: Reader, *, now_us: int, from_beginning: bool) -> None:
         """Follow the topic: from its end, or from what compaction has left of its beginning."""
         self.readers.append(reader)
         if from_beginning:
-            for value in self.latest.values():
+            for key, value in self.latest.items():
                 due_us = reader.in_order(now_us + self._delay_us())
-                self._arrive_at(due_us, reader, value)
+                self._arrive_at(due_us, reader, (key, value))
 
-    def _carry(self, reader: Reader, value: bytes, *, now_us: int) -> None:
+    def _carry(self, reader: Reader, record: Keyed, *, now_us: int) -> None:
         if self._happens(self.delivery.lost_ppm):
             self.counts["lost"] += 1
             return
@@ -86,23 +88,32 @@ class Topic:
             due_us += self.random.randint(0, self.delivery.overtaken_ms_max) * US_PER_MS
         else:
             due_us = reader.in_order(due_us)
-        self._arrive_at(due_us, reader, value)
+        self._arrive_at(due_us, reader, record)
         if self._happens(self.delivery.repeated_ppm):
             self.counts["repeated"] += 1
-            self._arrive_at(due_us + self._delay_us(), reader, value)
+            self._arrive_at(due_us + self._delay_us(), reader, record)
 
-    def _arrive_at(self, due_us: int, reader: Reader, value: bytes) -> None:
+    def _arrive_at(self, due_us: int, reader: Reader, record: Keyed) -> None:
+        key, value = record
+
         def arrive(at_us: int) -> None:
             if reader.closed:
                 self.counts["unread"] += 1
             elif at_us < reader.reachable_us:
                 self.counts["held"] += 1
                 self.agenda.at(reader.reachable_us, arrive)
+            elif at_us > due_us and self._is_compacted(key, value):
+                self.counts["compacted"] += 1
             else:
                 self.counts["delivered"] += 1
                 reader.handle(value, at_us)
 
         self.agenda.at(due_us, arrive)
+
+    def _is_compacted(self, key: bytes, value: bytes) -> bool:
+        """Say whether the broker has dropped a record that came too late for its key."""
+        superseded = self.latest.get(key) is not value
+        return superseded and self._happens(self.delivery.compacted_ppm)
 
     def _delay_us(self) -> int:
         bounds = self.delivery

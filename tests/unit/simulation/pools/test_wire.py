@@ -83,6 +83,16 @@ def test_a_reader_that_is_cut_off_gets_everything_later_in_order() -> None:
     assert min(world.at_us) >= 30 * US_PER_S
 
 
+def test_of_what_it_missed_a_reader_may_get_only_the_newest_of_a_key() -> None:
+    world = heard(Delivery(compacted_ppm=ALWAYS))
+    world.reader.cut_off(30 * US_PER_S)
+
+    put = world.put(50)
+
+    assert world.values == put[-1:]
+    assert world.topic.counts["compacted"] == 49
+
+
 def test_a_closed_reader_gets_nothing_that_was_under_way() -> None:
     world = heard(Delivery(delay_ms_min=5, delay_ms_max=5))
     world.topic.put(b"key", b"late", now_us=0)
