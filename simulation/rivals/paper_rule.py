@@ -12,10 +12,12 @@ code.  One door.  In order, the first that fails refuses (429):
 5. when the pool is contended (as many in flight as ready slots; undefined in the paper), the weight
    must exceed the lowest weight among admitted requests: strictly, as fits the paper's numbers.
 
-KV cache is checked nowhere.  Every ``interval_us`` (5 s fits the paper's recovery time) the settled
-tokens update burst and debt by eq. (1) to (3) in their literal form (``streams.core.paper``), with
-the pool's half-lives and no clamp.  A settlement that never comes leaves its request in flight for
-ever: the paper says nothing else.
+KV cache is checked nowhere.  An entitlement joins with its first request and is owed nothing then
+("newcomers start with zero debt"); the average SLO target is that of those who have joined, so a
+newcomer moves everybody's weight.  Every ``interval_us`` (5 s fits the paper's recovery time) the
+settled tokens update burst and debt by eq. (1) to (3) in their literal form
+(``streams.core.paper``), with the pool's half-lives and no clamp.  A settlement that never comes
+leaves its request in flight for ever: the paper says nothing else.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class _Entry:
     weight: float = 0.0
     debt: float = 0.0
     burst: float = 0.0
+    has_joined: bool = False
     settled_tokens: int = 0
     """Since the last interval."""
     running: dict[str, Ask] = field(default_factory=dict)
@@ -66,22 +69,23 @@ class PaperRule:
         average_ms: float | None = None,
         interval_us: int = INTERVAL_US,
     ) -> None:
-        """``average_ms``: the average SLO target; None: over all entitlements of the pool."""
+        """``average_ms``: the average SLO target; None: of those who have joined."""
         self._pool = pool
         self._interval_us = interval_us
         self._next_us = interval_us
         self._slots = 0
         self._in_flight = 0
-        slos_ms = [each.slo_ms for each in pool.entitlements.values()]
-        self._average_ms = average_slo_ms(slos_ms) if average_ms is None else average_ms
+        self._average_ms = average_ms
         self._entries = {uid: _entry(each, pool) for uid, each in pool.entitlements.items()}
         self._owners: dict[str, _Entry] = {}
         self._floors = FloorWatch(pool)
-        for entry in self._entries.values():
-            self._weigh(entry)
+        self._weigh_all()
 
     def reserve(self, ask: Ask, *, door: int, now_us: int) -> Granted | Denied:
         entry = self._entries[ask.entitlement]
+        if not entry.has_joined:
+            entry.has_joined = True
+            self._weigh_all()
         reason = self._failed_check(entry, ask, now_us=now_us)
         if reason:
             return Denied(
@@ -146,7 +150,9 @@ class PaperRule:
         """Account for every interval that is over."""
         while self._next_us <= now_us:
             for entry in self._entries.values():
-                self._account(entry)
+                if entry.has_joined:
+                    self._account(entry)
+            self._weigh_all()
             self._next_us += self._interval_us
 
     def priorities(self) -> Mapping[str, Priority]:
@@ -161,7 +167,7 @@ class PaperRule:
         }
 
     def _account(self, entry: _Entry) -> None:
-        """Apply eq. (2) and (3) to the interval, then eq. (1)."""
+        """Apply eq. (2) and (3) to the interval."""
         policy, baseline = self._pool.policy, entry.entitlement.baseline
         served = entry.settled_tokens * US_PER_S // self._interval_us
         entry.settled_tokens = 0
@@ -177,17 +183,25 @@ class PaperRule:
             excess_of(use, baseline=baseline),
             decay=decay_over(self._interval_us, half_life_s=policy.burst_half_life_seconds),
         )
-        self._weigh(entry)
 
-    def _weigh(self, entry: _Entry) -> None:
-        entry.weight = weight_of(
-            entry.entitlement.service_class,
-            slo_ms=entry.entitlement.slo_ms,
-            average_ms=self._average_ms,
-            debt=entry.debt,
-            burst=entry.burst,
-            policy=self._pool.policy,
-        )
+    def _weigh_all(self) -> None:
+        """Apply eq. (1)."""
+        average_ms = self._average_slo_ms() if self._average_ms is None else self._average_ms
+        for entry in self._entries.values():
+            entry.weight = weight_of(
+                entry.entitlement.service_class,
+                slo_ms=entry.entitlement.slo_ms,
+                average_ms=average_ms,
+                debt=entry.debt,
+                burst=entry.burst,
+                policy=self._pool.policy,
+            )
+
+    def _average_slo_ms(self) -> float:
+        """Return the average of those who have joined; of all before anybody has."""
+        entries = list(self._entries.values())
+        joined = [entry for entry in entries if entry.has_joined] or entries
+        return average_slo_ms([entry.entitlement.slo_ms for entry in joined])
 
 
 def _entry(entitlement: Entitlement, pool: Pool) -> _Entry:

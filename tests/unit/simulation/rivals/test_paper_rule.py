@@ -1,8 +1,9 @@
 """The paper's rule: five checks, and what settlements do to debt and weight."""
 
 import pytest
+from msgspec.structs import replace
 
-from schemas.specs import Qos, ServiceClass
+from schemas.specs import EntitlementSpec, Qos, ServiceClass
 from schemas.units import PPM, US_PER_S, TokenCounts
 from simulation.policy import Ask, Denied, Granted
 from simulation.rivals.paper_rule import (
@@ -12,7 +13,7 @@ from simulation.rivals.paper_rule import (
     TOKEN_BUDGET,
     PaperRule,
 )
-from tests.unit.simulation.worlds import PAPER_POOL, amounts, entitlement, pool
+from tests.unit.simulation.worlds import PAPER_POOL, entitlement, pool
 
 
 def ask(uid: str, number: int, *, tokens: int = 128) -> Ask:
@@ -63,26 +64,37 @@ def test_equals_refuse_each_other_when_contended_even_inside_their_floor() -> No
     assert (second.reason, second.inside_floor) == (LOW_PRIORITY, True)
 
 
+def elastic(uid: str, *, slo_ms: int) -> EntitlementSpec:
+    whole = entitlement(uid, ServiceClass.ELASTIC, slots=5)
+    return replace(whole, qos=Qos(service_class=ServiceClass.ELASTIC, slo_target_ms=slo_ms))
+
+
 FAIR_POOL = pool(
-    *(
-        type(each)(
-            uid=uid,
-            tenant_id=uid,
-            pool_ref=each.pool_ref,
-            qos=Qos(service_class=ServiceClass.ELASTIC, slo_target_ms=slo_ms),
-            resources=amounts(5),
-        )
-        for uid, slo_ms in (("copilot", 500), ("synth", 30_000))
-        for each in [entitlement(uid, ServiceClass.ELASTIC, slots=5)]
-    )
+    elastic("copilot", slo_ms=500),
+    elastic("synth", slo_ms=30_000),
+    elastic("reports", slo_ms=5_000),
 )
 
 
-def test_the_paper_s_weights_of_experiment_2() -> None:
-    priorities = PaperRule(FAIR_POOL).priorities()
+def test_the_paper_s_weights_of_experiment_2_until_reports_moves_the_average() -> None:
+    policy = PaperRule(FAIR_POOL)
+    policy.resize(ready=1, starting=0, draining=0, now_us=0)
 
-    weights = {uid: round(each.weight_ppm / PPM, 2) for uid, each in priorities.items()}
-    assert weights == {"copilot": 93.85, "synth": 20.27}
+    def weights(*joining: str) -> dict[str, float]:
+        for uid in joining:
+            policy.reserve(ask(uid, 0), door=0, now_us=0)
+        return {uid: round(each.weight_ppm / PPM, 2) for uid, each in policy.priorities().items()}
+
+    assert weights("copilot", "synth") == {"copilot": 93.85, "synth": 20.27, "reports": 60.4}
+    assert weights("reports")["reports"] == 54.2
+
+
+def test_a_newcomer_is_owed_nothing() -> None:
+    policy = PaperRule(FAIR_POOL)
+
+    policy.advance(now_us=10 * INTERVAL_US)
+
+    assert {each.debt_ppm for each in policy.priorities().values()} == {0}
 
 
 @pytest.mark.parametrize(
