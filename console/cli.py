@@ -27,6 +27,14 @@ COMMANDS: Final = {
     "keys": ("console.commands.specs", "Make an API key and its digest."),
     "usage": ("console.commands.money", "Tokens by tenant, pool, model, class or label over time."),
     "chargeback": ("console.commands.money", "What each tenant owes, from a price list."),
+    "experiment": (
+        "console.commands.experiment",
+        "Repeat an experiment of the paper under a virtual clock.",
+    ),
+    "simulate": (
+        "console.commands.simulate",
+        "Ask what pools would do with traffic, without any server.",
+    ),
     "topics": ("console.commands.setup", "Create or print the Kafka topics."),
     "migrate": ("console.commands.setup", "Create or print the ClickHouse tables and views."),
     "schemas": ("console.commands.setup", "Write the JSON Schema of every message."),

@@ -66,6 +66,15 @@ def traffic_of(options: TrafficOptions, *, default_workload: str, say: Say) -> T
     return _of_workload(options, options.workload or default_workload)
 
 
+def survey_said(path: Path, *, limit_s: int | None, say: Say) -> TraceFacts:
+    """Return what a trace has before the limit, after saying it and naming its first bad rows."""
+    named = _NamedRows(path, say)
+    limit_us = None if limit_s is None else limit_s * US_PER_S
+    facts = survey(path, limit_us=limit_us, on_bad_row=named.take)
+    say(_about(path, facts))
+    return facts
+
+
 def _of_trace(options: TrafficOptions, path: Path, *, say: Say) -> Traffic:
     limit_us = None if options.limit_s is None else options.limit_s * US_PER_S
     facts = survey(path, limit_us=limit_us)

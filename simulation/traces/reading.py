@@ -62,7 +62,9 @@ def read_trace(path: Path, *, on_bad_row: OnBadRow) -> Iterator[Arrival]:
         raise TraceError(f"{path}: {error}") from error
 
 
-def survey(path: Path, *, limit_us: int | None = None) -> TraceFacts:
+def survey(
+    path: Path, *, limit_us: int | None = None, on_bad_row: OnBadRow | None = None
+) -> TraceFacts:
     """Return the size, span and tenants of a trace; only of what comes before the limit."""
     bad: list[int] = [0, 0]
     rows = span_us = 0
@@ -70,6 +72,8 @@ def survey(path: Path, *, limit_us: int | None = None) -> TraceFacts:
 
     def count(row: BadRow) -> None:
         bad[row.failed] += 1
+        if on_bad_row is not None:
+            on_bad_row(row)
 
     for arrival in read_trace(path, on_bad_row=count):
         if limit_us is not None and arrival.offset_us >= limit_us:

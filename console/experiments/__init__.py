@@ -1,0 +1,1 @@
+"""Experiments on the screen: progress while they run, tables, pictures and JSON afterwards."""

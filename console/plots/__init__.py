@@ -1,0 +1,1 @@
+"""Plots: plain numbers as PNG or SVG; the only place where matplotlib is imported."""
