@@ -153,6 +153,13 @@ def test_a_class_is_served_before_the_next_gets_anything(
     assert not (short_spot and got[PREEMPTIBLE] > 0)
 
 
+@given(scene=scenes)
+def test_no_grant_is_more_than_its_scarcest_dimension_can_use(scene: Scene) -> None:
+    asked, capacity = scene
+    for claim, award in pairs(asked, capacity=capacity):
+        assert usable_right(claim, award.grant) == award.grant
+
+
 def short_of(grant: Resources, right: Resources) -> list[Dimension]:
     """Return the dimensions in which a grant is below a right."""
     return [each for each in Dimension if grant.of(each) < right.of(each)]

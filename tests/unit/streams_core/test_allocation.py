@@ -168,6 +168,53 @@ def test_floors_that_do_not_fit_are_scaled_by_weight() -> None:
     assert floors == {"a": vector(12), "b": vector(4)}
 
 
+def test_what_idle_peers_leave_of_a_scaled_floor_goes_to_reserved_baselines_before_elastic() -> (
+    None
+):
+    claims = [
+        claim("a", GUARANTEED, demand=16, baseline=16),
+        claim("b", GUARANTEED, demand=0, baseline=16),
+        claim("e", ELASTIC, demand=16, baseline=16),
+    ]
+
+    awards = allocate(claims, capacity=ONE_REPLICA)
+
+    assert [award.floor.slots for award in awards] == [8, 8, 0]
+    assert slots(awards) == {"a": 16, "b": 0, "e": 0}
+
+
+def spot_claims(*demands: tuple[int, int, int], weights: tuple[int, ...] = ()) -> list[Claim]:
+    """Return claims of spot on tokens/s, bytes and slots."""
+    return [
+        Claim(str(i), SPOT, weight, Resources(*demand), NOTHING, UNLIMITED, NOTHING)
+        for i, (demand, weight) in enumerate(
+            zip(demands, weights or (1,) * len(demands), strict=True)
+        )
+    ]
+
+
+def test_what_the_last_round_frees_is_used() -> None:
+    """Rounds alone leave the first at (4, 8, 2), although there is room for it in all three."""
+    claims = spot_claims((6, 14, 2), (13, 10, 13), (0, 13, 20))
+
+    awards = allocate(claims, capacity=Resources(11, 22, 19))
+
+    assert [award.grant for award in awards] == [
+        Resources(5, 10, 2),
+        Resources(5, 4, 5),
+        Resources(0, 8, 12),
+    ]
+
+
+def test_what_is_used_of_it_is_used_once() -> None:
+    """One slot is left over by the rounds, and two could take it."""
+    claims = spot_claims((0, 0, 3), (1, 3, 1), (3, 4, 3), (0, 0, 1), weights=(3, 1, 1, 2))
+
+    awards = allocate(claims, capacity=Resources(6, 1, 3))
+
+    assert [award.grant.slots for award in awards] == [2, 0, 0, 1]
+
+
 def test_a_grant_is_cut_to_what_its_scarcest_dimension_can_use_and_the_rest_is_filled() -> None:
     """``a`` asks for 8 slots of 4 GiB each, ``b`` for 16 of half a GiB.
 
