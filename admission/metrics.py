@@ -7,17 +7,22 @@ Labels are pool, class, reason and dimension; never tenant or entitlement.  Pool
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from admission.admitter import Admitter
 from admission.core.account import Account, Counters
+from admission.core.estimator import ERROR_EDGES, EstimateRecord
 from admission.core.pool import PoolDesk
-from admission.estimate_metrics import estimate_metrics
 from schemas.units import MS_PER_S
 
 POOL_LABELS_MAX: Final = 200
@@ -67,7 +72,7 @@ class GateCollector(Collector):
             desks,
             lambda counters: counters.shadow_refused,
         )
-        yield from estimate_metrics(
+        yield from _estimates(
             (pool, name, [each.estimates for each in accounts])
             for pool, desk in desks
             for name, accounts in _classes(desk)
@@ -168,4 +173,44 @@ def _by_reason(
     family = CounterMetricFamily(name, text, labels=["pool", "class", "reason"])
     for labels, total in totals.items():
         family.add_metric(list(labels), total)
+    return family
+
+
+def _estimates(
+    records: Iterable[tuple[str, str, Sequence[EstimateRecord]]],
+) -> Iterator[Metric]:
+    """Yield the metrics of (pool, class, records); pools of one label are summed."""
+    sums: dict[tuple[str, str], EstimateRecord] = {}
+    for pool, name, each in records:
+        total = sums.setdefault((pool, name), EstimateRecord())
+        for record in each:
+            total.add(record)
+    yield _estimate_errors(sums)
+    yield _coverage(sums)
+
+
+def _estimate_errors(sums: dict[tuple[str, str], EstimateRecord]) -> Metric:
+    family = HistogramMetricFamily(
+        "tokenpools_admission_estimate_error_output_tokens",
+        "Output tokens of completed requests less what was estimated (below 0: too much was)",
+        labels=["pool", "class"],
+    )
+    for labels, record in sums.items():
+        seen, buckets = 0, []
+        for edge, count in zip([*ERROR_EDGES, None], record.buckets, strict=True):
+            seen += count
+            buckets.append(("+Inf" if edge is None else str(float(edge)), seen))
+        family.add_metric(list(labels), buckets, record.under_tokens - record.over_tokens)
+    return family
+
+
+def _coverage(sums: dict[tuple[str, str], EstimateRecord]) -> Metric:
+    family = GaugeMetricFamily(
+        "tokenpools_admission_estimate_coverage_ratio",
+        "Part of outputs that were at most what was estimated",
+        labels=["pool", "class"],
+    )
+    for labels, record in sums.items():
+        if record.seen:
+            family.add_metric(list(labels), record.covered / record.seen)
     return family

@@ -55,6 +55,8 @@ class ClientsSection(_Section, frozen=True, kw_only=True):
     retries_max: int = 4
     retry_wait_ms_max: int = 10_000
     in_flight_max: int = 4_000
+    demotion: tuple[str, ...] = ()
+    """Entitlements whose callers take service as spot beyond their own limit."""
 
 
 class EngineSection(_Section, frozen=True, kw_only=True):
@@ -101,6 +103,7 @@ def parse_pools(text: str) -> PoolsFile:
     _check_names(pools, entitlements)
     replay = _convert(raw.get("replay") or {}, ReplaySection, path="replay")
     check_mapping(replay.mapping.tenants, entitlements=[each.uid for each in entitlements])
+    _check_demotion(replay.clients.demotion, entitlements)
     records = tuple(_record(pool, entitlements) for pool in pools)
     return PoolsFile(records=records, replay=replay)
 
@@ -136,6 +139,17 @@ def _check_names(pools: Sequence[PoolSpec], entitlements: Sequence[EntitlementSp
         if each.pool_ref.name not in names:
             path = f"entitlements[{number}].poolRef.name"
             raise SpecError(path, f"no pool {each.pool_ref.name!r} in this file")
+
+
+def _check_demotion(uids: Sequence[str], entitlements: Sequence[EntitlementSpec]) -> None:
+    """Refuse a name that is no entitlement, and one whose class cannot be demoted."""
+    classes = {each.uid: each.qos.service_class for each in entitlements}
+    for number, uid in enumerate(uids):
+        path = f"replay.clients.demotion[{number}]"
+        if uid not in classes:
+            raise SpecError(path, f"no entitlement {uid!r} in this file")
+        if not classes[uid].has_baseline:
+            raise SpecError(path, f"{uid!r} has no baseline beyond which it could be demoted")
 
 
 def _each(raw: Mapping[str, Any], name: str, kind: type[S]) -> list[S]:

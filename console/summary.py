@@ -41,6 +41,8 @@ def print_summary(console: Console, outcome: Outcome, pools: Sequence[Pool]) -> 
     console.print(traffic_line(result))
     console.print(latency_table(result, pools))
     console.print(refusal_table(result))
+    for line in room_lines(result):
+        console.print(line)
     for line in scale_lines(outcome.view.scale_decisions, started_us=result.started_us):
         console.print(line)
     if outcome.statement is not None:
@@ -123,6 +125,17 @@ def refusal_table(result: ReplayResult) -> Table:
             kind, str(unique[kind]), str(lost[kind]), reasons_text(reasons[kind]) or "none"
         )
     return table
+
+
+def room_lines(result: ReplayResult) -> list[str]:
+    """Return who was served as spot beyond their limit, and who had to make room."""
+    rows = result.snapshot.entitlements
+    demoted = ", ".join(f"{row.entitlement} {row.demoted}" for row in rows if row.demoted)
+    evicted = ", ".join(f"{row.entitlement} {row.evicted}" for row in rows if row.evicted)
+    lines = [f"demoted (served as spot beyond their own limit): {demoted}"] if demoted else []
+    if evicted:
+        lines.append(f"evicted (stopped to make room, charged what they produced): {evicted}")
+    return lines
 
 
 def scale_lines(decisions: Sequence[ScaleDecision], *, started_us: int) -> list[str]:

@@ -174,6 +174,7 @@ def plan_of(
         replica_schedule=tuple(replica_schedule),
         start_delay_ms=replay.engine.start_delay_ms,
         prefill_us=replay.engine.prefill_ms * 1_000,
+        demotion=frozenset(replay.clients.demotion),
         limits=ReplayLimits(
             retries_max=replay.clients.retries_max,
             retry_wait_ms_max=replay.clients.retry_wait_ms_max,

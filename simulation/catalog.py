@@ -122,7 +122,7 @@ PAPER_2: Final = Workload(
 # than one replica can give until the second is there, then enough room to pay the debts back.
 SCENE: Final = Workload(
     name="scene",
-    about="two guaranteed, two elastic tenants and a spot tenant on a pool too small for them",
+    about="tenants of four classes, seven in all, on a pool too small for them",
     duration_s=34,
     streams=(
         TenantStream(
@@ -164,6 +164,20 @@ SCENE: Final = Workload(
             cv_percent=180,
             input_tokens=_CHAT,
             output_tokens=_REPLY,
+        ),
+        TenantStream(
+            tenant="voice",
+            phases=phases((1, 8, 1_000), (8, 18, 500), (18, 32, 1_400)),
+            input_tokens=exactly(100),
+            output_tokens=between(60, 100),
+        ),
+        TenantStream(
+            tenant="crawler",
+            phases=phases((0, 33, 700)),
+            gaps=GapFamily.GAMMA,
+            cv_percent=60,
+            input_tokens=exactly(160),
+            output_tokens=between(300, 500),
         ),
     ),
 )

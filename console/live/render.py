@@ -107,7 +107,9 @@ def entitlement_table(rows: Iterable[EntitlementRow]) -> Table:
 
 
 def _admitted(row: EntitlementRow) -> str:
-    return f"{row.admitted} ({row.demoted} demoted)" if row.demoted else str(row.admitted)
+    counts = (("demoted", row.demoted), ("evicted", row.evicted))
+    extra = ", ".join(f"{count} {name}" for name, count in counts if count)
+    return f"{row.admitted} ({extra})" if extra else str(row.admitted)
 
 
 def debt_text(debt_ppm: int) -> Text:

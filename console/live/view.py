@@ -44,6 +44,7 @@ class EntitlementRow:
     debt_ppm: int
     admitted: int
     demoted: int
+    evicted: int
     refused: dict[str, int]
 
 
@@ -204,7 +205,19 @@ class LoopView:
             view.reports.pop(next(iter(view.reports)))
         view.reports[report.incarnation] = report
         for entitlement in report.entitlements:
-            view.entitlement_reports[report.incarnation, entitlement.entitlement] = entitlement
+            key = report.incarnation, entitlement.entitlement
+            before = view.entitlement_reports.get(key)
+            self._note_evictions(report.pool, before, entitlement)
+            view.entitlement_reports[key] = entitlement
+
+    def _note_evictions(
+        self, pool: str, before: EntitlementReport | None, now: EntitlementReport
+    ) -> None:
+        """Say how many of an entitlement's requests were told to stop since the last report."""
+        more = now.evicted - (0 if before is None else before.evicted)
+        if more > 0:
+            were = "request was" if more == 1 else "requests were"
+            self.note(f"{pool}: {more} {were} evicted of {now.entitlement}")
 
     def _see_decision(self, decision: ScaleDecision) -> None:
         view = self._pools.setdefault(decision.pool, PoolView())
@@ -256,12 +269,13 @@ def _entitlement_row(
     output: EntitlementOutput, inputs: EntitlementInput | None, view: PoolView
 ) -> EntitlementRow:
     refused: Counter[str] = Counter()
-    admitted = demoted = 0
+    admitted = demoted = evicted = 0
     for (_, uid), report in view.entitlement_reports.items():
         if uid == output.entitlement:
             refused.update(report.refused)
             admitted += report.admitted
             demoted += report.demoted
+            evicted += report.evicted
     return EntitlementRow(
         entitlement=output.entitlement,
         service_class=output.service_class,
@@ -273,6 +287,7 @@ def _entitlement_row(
         debt_ppm=output.debt_ppm,
         admitted=admitted,
         demoted=demoted,
+        evicted=evicted,
         refused=dict(refused),
     )
 

@@ -69,6 +69,8 @@ class ReplayPlan:
     start_delay_ms: int = 4_000
     """From a scale decision until the replica is ready."""
     prefill_us: int = 200_000
+    demotion: frozenset[str] = frozenset()
+    """Entitlements whose callers take service as spot beyond their own limit."""
     limits: ReplayLimits = ReplayLimits()
 
     def per_replica(self, pool: Pool) -> Resources:

@@ -157,6 +157,7 @@ class Desk:
             request_id=f"{self.plan.run_id}/{request.number}",
             input_tokens=request.arrival.input_tokens,
             max_tokens=max_tokens_for(request.arrival.output_tokens),
+            allow_demotion=request.uid in self.plan.demotion,
             ticket=ticket,
         )
 
@@ -167,7 +168,7 @@ class Desk:
         requested_us = trail.requested_us or request.arrived_us
         server = self.servers[request.pool.name]
         running = Running(server, request.arrival, active, now_us=self.now_us)
-        self.stats.admitted(request.uid)
+        self.stats.admitted(request.uid, demoted=active is not None and active.granted.demoted)
         try:
             trail.outcome = await running.until_over(
                 lambda at_us: self.stats.first_token(request.uid, at_us - requested_us)

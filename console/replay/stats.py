@@ -26,6 +26,8 @@ class EntitlementSnapshot:
     service_class: ServiceClass
     arrived: int
     admitted: int
+    demoted: int
+    """Of those, served as spot."""
     completed: int
     in_flight: int
     """Admitted and not ended."""
@@ -91,6 +93,7 @@ class _Counts:
     service_class: ServiceClass
     arrived: int = 0
     admitted: int = 0
+    demoted: int = 0
     completed: int = 0
     in_flight: int = 0
     retrying: int = 0
@@ -138,9 +141,10 @@ class ReplayStats:
         """A request of this entitlement has come up."""
         self._counts[uid].arrived += 1
 
-    def admitted(self, uid: str) -> None:
-        """It may start."""
+    def admitted(self, uid: str, *, demoted: bool = False) -> None:
+        """It may start, or may start as spot."""
         self._counts[uid].admitted += 1
+        self._counts[uid].demoted += demoted
         self._counts[uid].in_flight += 1
 
     def refused(self, uid: str, reason: str, *, first: bool) -> None:
@@ -221,6 +225,7 @@ def _snapshot(uid: str, counts: _Counts) -> EntitlementSnapshot:
         service_class=counts.service_class,
         arrived=counts.arrived,
         admitted=counts.admitted,
+        demoted=counts.demoted,
         completed=counts.completed,
         in_flight=counts.in_flight,
         retrying=counts.retrying,

@@ -61,6 +61,20 @@ def test_a_later_report_replaces_the_earlier_one_of_its_incarnation() -> None:
     assert row.admitted == 5
 
 
+def test_evictions_are_told_as_they_happen_and_demotions_are_counted() -> None:
+    view = LoopView()
+    view.see(TICK)
+    for incarnation, evicted in (("a-1", 0), ("a-1", 1), ("a-2", 2), ("a-1", 1)):
+        view.see(report(incarnation, evicted=evicted, demoted=2))
+    ((row,),) = [pool.entitlements for pool in view.pools()]
+
+    assert view.notes(9) == [
+        "chat: 1 request was evicted of acme-chat",
+        "chat: 2 requests were evicted of acme-chat",
+    ]
+    assert (row.evicted, row.demoted) == (3, 4)
+
+
 def test_an_admitters_shares_come_from_the_newest_state() -> None:
     view = LoopView()
     view.see(TICK)

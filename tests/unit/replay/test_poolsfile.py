@@ -29,6 +29,10 @@ entitlements:
     resources: {tokensPerSecond: 90, kvCacheGiB: 0.1, concurrency: 6}
     expiresAt: 2030-01-01T00:00:00Z
 """
+SPOT = """
+entitlements:
+  - {uid: s, tenantId: acme, poolRef: {name: chat}, qos: {serviceClass: spot}}
+"""
 
 
 def test_a_pool_is_read_with_its_entitlements_and_digest() -> None:
@@ -81,6 +85,16 @@ def test_a_pool_is_read_with_its_entitlements_and_digest() -> None:
             POOL + "replay: {mapping: {default: b}}", "replay.mapping.default", id="no entitlement"
         ),
         pytest.param(POOL + "replay: {speed: 3}", "replay.speed", id="no such replay field"),
+        pytest.param(
+            POOL + ENTITLEMENT + "replay: {clients: {demotion: [a, b]}}",
+            "replay.clients.demotion[1]",
+            id="nobody to demote",
+        ),
+        pytest.param(
+            POOL + SPOT + "replay: {clients: {demotion: [s]}}",
+            "replay.clients.demotion[0]",
+            id="nothing to demote from",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_its_path(text: str, path: str) -> None:

@@ -23,6 +23,7 @@ SCENES = Path(__file__).parents[3] / "console" / "scenes"
 SCARCE_S, SECOND_REPLICA_S = 6, 16
 """The scene's busy phase begins; by then the second replica should be there."""
 
+DEMOTED = frozenset(read_pools(SCENES / "default.yaml").replay.clients.demotion)
 Spans = dict[str, list[tuple[int, int]]]
 
 
@@ -57,18 +58,26 @@ def mean_slots(spans: list[tuple[int, int]], *, start_s: int, end_s: int) -> flo
     return sum(slots_at(spans, second * US_PER_S) for second in seconds) / len(seconds)
 
 
-def test_the_guaranteed_tenants_stay_inside_their_floors(pool: Pool, wanted: Spans) -> None:
+def test_the_guaranteed_tenants_stay_inside_their_floors_unless_they_may_be_demoted(
+    pool: Pool, wanted: Spans
+) -> None:
     for uid, entitlement in pool.entitlements.items():
         if entitlement.service_class is ServiceClass.GUARANTEED:
             peak = max(slots_at(wanted[uid], start) for start, _ in wanted[uid])
-            assert peak <= entitlement.floor.slots
+            assert (peak <= entitlement.floor.slots) == (uid not in DEMOTED)
+
+
+def test_a_preemptible_request_outlives_a_renewal_and_the_grace(pool: Pool, wanted: Spans) -> None:
+    told_us = (pool.leases.renew_seconds + pool.leases.evict_grace_seconds) * US_PER_S
+
+    assert min(end - start for start, end in wanted["crawler"]) > told_us
 
 
 def test_the_guaranteed_tenants_worst_case_memory_fits_their_floors(
     pool: Pool, arrivals: list[Arrival]
 ) -> None:
     for uid, entitlement in pool.entitlements.items():
-        if entitlement.service_class is ServiceClass.GUARANTEED:
+        if entitlement.service_class is ServiceClass.GUARANTEED and uid not in DEMOTED:
             own = sorted(
                 (each.input_tokens + max_tokens_for(each.output_tokens)) * pool.kv_bytes_per_token
                 for each in arrivals
@@ -94,7 +103,11 @@ def test_one_replica_cannot_give_the_elastic_tenants_their_baselines(
 def test_two_replicas_have_room_to_pay_debts_back_and_for_spot(pool: Pool, wanted: Spans) -> None:
     later = {"start_s": SECOND_REPLICA_S + 6, "end_s": SCENE.duration_s}
 
-    everybody = sum(mean_slots(spans, **later) for spans in wanted.values())
+    everybody = sum(
+        mean_slots(spans, **later)
+        for uid, spans in wanted.items()
+        if pool.entitlements[uid].service_class is not ServiceClass.PREEMPTIBLE
+    )
 
     assert everybody < 1.5 * pool.per_replica.slots
 
