@@ -61,6 +61,7 @@ class Machine:
         self._ordered = tuple(ordered)
         self._now_us = -WARM_UP_US
         self._begun = False
+        self._unanswered: dict[str, None] = {}
         self._replicas = (0, 0, 0)
         self._silent_until_us = self._now_us
         self._states = self._topic("admission-state", seed)

@@ -61,6 +61,8 @@ from simulation.pools.machine import Machine
 
 RETRY_DOWN_US: Final = 500_000
 """When a gateway asks a door again that did not answer."""
+UNANSWERED_MAX: Final = 10_000
+"""Settlements without an answer that gateways remember, the oldest forgotten first."""
 
 
 class TokenPools(Machine):
@@ -127,15 +129,18 @@ class TokenPools(Machine):
         at = self.admitters[door]
         admitter = at.answers(now_us)
         if admitter is None:
+            self._note_unanswered(handle, at)
             return NotNow(retry_in_us=RETRY_DOWN_US)
         now = at.moment(now_us)
         if used == NO_TOKENS and not completed:
             answer = admitter.gate.release(handle, now=now)
         else:
-            body = _settlement(used, completed=completed)
+            repeated = handle in self._unanswered
+            body = _settlement(used, completed=completed, repeated=repeated)
             answer = admitter.gate.settle(handle, body, now=now)
         if not isinstance(answer, Closed):
             return self._elsewhere(answer)
+        self._unanswered.pop(handle, None)
         return Ended(first=answer.result.first, late=answer.result.late)
 
     def meter(self, usage: Usage, *, now_us: int) -> None:
@@ -183,10 +188,19 @@ class TokenPools(Machine):
             inside_floor=inside,
         )
 
+    def _note_unanswered(self, handle: str, door: Door) -> None:
+        """Note a settlement that an admitter which stands still may yet carry out, for all that
+        its gateway knows; one that is down has refused the connection."""
+        if door.admitter is None:
+            return
+        self._unanswered[handle] = None
+        if len(self._unanswered) > UNANSWERED_MAX:
+            del self._unanswered[next(iter(self._unanswered))]
+
     def _victims(self, answer: ReserveAnswer, *, door: Door, now_us: int) -> tuple[str, ...]:
         """Return who makes room for the request; their ids never leave an admitter otherwise."""
-        eviction = getattr(answer, "eviction", None)
-        ids: tuple[str, ...] = () if eviction is None else eviction.reservation_ids
+        eviction = None if isinstance(answer, AdmittedDemoted) else answer.eviction
+        ids = () if eviction is None else eviction.reservation_ids
         for victim in ids:
             self._tell(now_us, door.name, "evicts", self._named(victim))
         return ids
@@ -231,7 +245,7 @@ def _body(ask: Ask, *, pool: str) -> ReserveBody:
     )
 
 
-def _settlement(used: TokenCounts, *, completed: bool) -> SettleBody:
+def _settlement(used: TokenCounts, *, completed: bool, repeated: bool) -> SettleBody:
     return SettleBody(
         input_tokens=used.input_tokens,
         cache_read_tokens=used.cache_read_tokens,
@@ -239,4 +253,5 @@ def _settlement(used: TokenCounts, *, completed: bool) -> SettleBody:
         output_tokens=used.output_tokens,
         reasoning_tokens=used.reasoning_tokens,
         outcome="ok" if completed else "aborted",
+        repeated=repeated,
     )

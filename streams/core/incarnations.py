@@ -81,7 +81,7 @@ def census(
         name = reported.report.incarnation
         if name in known:
             known[name] = _updated(known[name], reported)
-        elif now_us - reported.received_us <= patience:
+        elif now_us - reported.received_us <= patience and not _is_former(reported, known):
             _replace_at_url(known, reported, now_us=now_us, leases=leases)
             known[name] = _recorded(reported)
     dead = (_buried(record, now_us=now_us, leases=leases) for record in known.values())
@@ -182,11 +182,27 @@ def _held(report: AdmitterReport) -> dict[str, Held]:
 
 
 def _updated(record: AdmitterRecord, reported: Reported) -> AdmitterRecord:
-    """Death is final; an older sequence says nothing new."""
-    if not record.alive or reported.report.sequence < record.sequence:
+    """Death is final; an older sequence says nothing new.
+
+    The dead are remembered for as long as their last report is, or it would name a newcomer.
+    """
+    if not record.alive:
+        received_us = max(record.received_us, reported.received_us)
+        return msgspec.structs.replace(record, received_us=received_us)
+    if reported.report.sequence < record.sequence:
         return record
     reach = NOTHING if reported.report.leaving else record.reach
     return msgspec.structs.replace(_recorded(reported), reach=reach)
+
+
+def _is_former(reported: Reported, known: Mapping[str, AdmitterRecord]) -> bool:
+    """Say whether an unknown incarnation was heard for the last time before one at its URL."""
+    url = reported.report.url
+    return any(
+        record.alive and record.url == url and record.received_us > reported.received_us
+        for record in known.values()
+        if url
+    )
 
 
 def _replace_at_url(

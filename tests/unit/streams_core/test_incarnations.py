@@ -170,6 +170,29 @@ def test_a_dead_incarnation_is_not_born_again_from_its_last_report() -> None:
         assert list(alive(records)) == ["a-2"]
 
 
+def test_a_sleeper_that_reported_once_more_never_buries_the_one_that_it_became() -> None:
+    url = "http://a"
+    asleep = counted((), [reported("a-1", 0, url=url)], 40)
+    woken = reported("a-1", 41, url=url, sequence=2)
+    records = counted(asleep, [woken], 41)
+    for at_s in range(42, 120):
+        records = counted(records, [woken, reported("a-2", at_s, url=url)], at_s)
+
+        assert list(alive(records)) == ["a-2"]
+
+
+def test_one_that_was_forgotten_is_no_newcomer_while_its_last_report_is_remembered() -> None:
+    url = "http://a"
+    reports = [reported(f"a-{number}", number, url=url) for number in range(9)]
+    records: tuple[AdmitterRecord, ...] = ()
+    for at_s in range(9):
+        records = counted(records, reports[: at_s + 1], at_s)
+    for at_s in range(9, 35):
+        records = counted(records, [*reports[:8], reported("a-8", at_s, url=url)], at_s)
+
+        assert list(alive(records)) == ["a-8"]
+
+
 def test_what_was_adopted_counts_at_the_adopter_alone() -> None:
     before = counted((), [reported("a-1", 0, url="http://a")], 0)
     adoption = Adoption(incarnation="a-1", entitlement="e", adopted=Held(slots=2))
