@@ -172,7 +172,8 @@ def test_a_dead_incarnation_is_not_born_again_from_its_last_report() -> None:
 
 def test_a_sleeper_that_reported_once_more_never_buries_the_one_that_it_became() -> None:
     url = "http://a"
-    asleep = counted((), [reported("a-1", 0, url=url)], 40)
+    first = reported("a-1", 0, url=url)
+    asleep = counted(counted((), [first], 1), [first], 40)
     woken = reported("a-1", 41, url=url, sequence=2)
     records = counted(asleep, [woken], 41)
     for at_s in range(42, 120):
