@@ -98,7 +98,7 @@ class PartitionEntry(msgspec.Struct, frozen=True, kw_only=True, tag="partition",
 LedgerEntry = TotalsEntry | MinuteEntry | MarksEntry | PartitionEntry
 
 
-class ShareRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ShareRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A share that an admitter may still follow: published with ``version``, not yet replaced."""
 
     entitlement: str
@@ -135,7 +135,7 @@ class AdmitterRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Dead by silence: the static safe share that it may still serve on its own."""
 
 
-class DebtRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DebtRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entitlement's fairness state."""
 
     entitlement: str

@@ -27,7 +27,7 @@ class EntitlementStatus(StrEnum):
     EXPIRED = "expired"
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True):
+class Share(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One admitter's part of an entitlement's floor and grant; it may use the larger of the two."""
 
     admitter: str
@@ -40,7 +40,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
         return self.floor.at_least(self.grant)
 
 
-class EntitlementState(msgspec.Struct, frozen=True, kw_only=True):
+class EntitlementState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entitlement in this tick."""
 
     entitlement: str

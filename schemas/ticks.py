@@ -14,7 +14,7 @@ from schemas.state import AdmissionState, EntitlementStatus
 from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
 
 
-class EntitlementInput(msgspec.Struct, frozen=True, kw_only=True):
+class EntitlementInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the tick knew of one entitlement."""
 
     entitlement: str
@@ -59,7 +59,7 @@ class TickInputs(msgspec.Struct, frozen=True, kw_only=True):
     entitlements: tuple[EntitlementInput, ...] = ()
 
 
-class EntitlementOutput(msgspec.Struct, frozen=True, kw_only=True):
+class EntitlementOutput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the allocation gave one entitlement."""
 
     entitlement: str

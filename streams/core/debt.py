@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from math import isqrt
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 from schemas.specs import Policy
-from schemas.units import PPM, US_PER_S, Dimension, Ppm, Resources
+from schemas.units import PPM, US_PER_S, Ppm, Resources
 
 Ppt = NewType("Ppt", int)
 """Parts per trillion."""
@@ -104,10 +104,13 @@ def excess_of(use: Resources, *, baseline: Resources) -> Ppm:
     A dimension without a baseline says nothing.  Clamped to ``[0, BURST_MAX]``.
     """
     excess = 0
-    for dimension in Dimension:
-        amount = baseline.of(dimension)
-        if amount > 0:
-            excess = max(excess, (use.of(dimension) - amount) * PPM // amount)
+    for used, amount in (
+        (use.tokens_per_s, baseline.tokens_per_s),
+        (use.kv_bytes, baseline.kv_bytes),
+        (use.slots, baseline.slots),
+    ):
+        if used > amount > 0:
+            excess = max(excess, (used - amount) * PPM // amount)
     return Ppm(min(excess, BURST_MAX))
 
 
@@ -117,18 +120,31 @@ def next_burst(burst: Ppt, *, excess: Ppm, decay: Ppt) -> Ppt:
     return Ppt(min(max(faded, 0), BURST_MAX * PPM))
 
 
-def weight_of(*, slo_ms: int, reference_slo_ms: int, debt: Ppm, burst: Ppm, policy: Policy) -> Ppm:
+class Alphas(NamedTuple):
+    """The exponents of eq. (1), in ppm."""
+
+    slo: int
+    burst: int
+    debt: int
+
+
+def alphas_of(policy: Policy) -> Alphas:
+    """Return the policy's exponents, rounded down to a ppm."""
+    return Alphas(
+        int(policy.alpha_slo * PPM), int(policy.alpha_burst * PPM), int(policy.alpha_debt * PPM)
+    )
+
+
+def weight_of(*, slo_ms: int, reference_slo_ms: int, debt: Ppm, burst: Ppm, alphas: Alphas) -> Ppm:
     """Return the weight inside a class (eq. 1 without the class factor), at least ``WEIGHT_MIN``.
 
     ``(1 + a_slo·slo/reference)^-1 · (1 + a_burst·burst)^-1 · clamp(1 + a_debt·debt)``, rounded
     down once; the debt factor is kept in ``[0.2, 1 + a_debt]``.
     """
-    alpha_slo, alpha_burst = int(policy.alpha_slo * PPM), int(policy.alpha_burst * PPM)
-    alpha_debt = int(policy.alpha_debt * PPM)
-    owed = PPM + _toward_zero(alpha_debt * debt, PPM)
-    owed = min(max(owed, DEBT_FACTOR_MIN), PPM + alpha_debt)
-    urgency = reference_slo_ms * PPM + alpha_slo * slo_ms
-    bursting = PPM + alpha_burst * burst // PPM
+    owed = PPM + _toward_zero(alphas.debt * debt, PPM)
+    owed = min(max(owed, DEBT_FACTOR_MIN), PPM + alphas.debt)
+    urgency = reference_slo_ms * PPM + alphas.slo * slo_ms
+    bursting = PPM + alphas.burst * burst // PPM
     weight = owed * reference_slo_ms * PPM * PPM // (urgency * bursting)
     return Ppm(max(weight, WEIGHT_MIN))
 

@@ -10,14 +10,14 @@ sum takes it off.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from schemas.reports import EntitlementReport
 from schemas.units import MS_PER_S, NOTHING, NOTHING_HELD, Held, Resources, ceil_div
 
 
-@dataclass(frozen=True)
-class Local:
+class Local(msgspec.Struct, frozen=True, gc=False):
     """One entitlement at one admitter, as demand."""
 
     held: Held = NOTHING_HELD
@@ -26,9 +26,6 @@ class Local:
     pending: Resources = NOTHING
     withdrawn: Resources = NOTHING
     expected_duration_ms: int = 0
-
-
-NOWHERE = Local()
 
 
 def local_of(report: EntitlementReport) -> Local:
@@ -56,18 +53,26 @@ def rate_of(tokens: int, *, duration_ms: int) -> int:
 
 def pending_of(parts: Sequence[Local]) -> Resources:
     """Return what was refused and has not come back elsewhere: at least nothing."""
-    pending = NOTHING
+    if not parts:
+        return NOTHING
+    tokens_per_s = kv_bytes = slots = 0
     for part in parts:
-        pending = pending + part.pending - part.withdrawn
-    return pending.at_least(NOTHING)
+        asked, back = part.pending, part.withdrawn
+        tokens_per_s += asked.tokens_per_s - back.tokens_per_s
+        kv_bytes += asked.kv_bytes - back.kv_bytes
+        slots += asked.slots - back.slots
+    return Resources(max(0, tokens_per_s), max(0, kv_bytes), max(0, slots))
 
 
 def demand_of(parts: Sequence[Local], *, served_tokens_per_s: int, orphaned: Held) -> Resources:
     """Return the demand over all admitters; ``orphaned`` is held by dead ones until it expires."""
-    steady = Resources(0, orphaned.kv_bytes, orphaned.slots)
-    for part in parts:
-        steady += part.steady
-    return steady.at_least(Resources(served_tokens_per_s, 0, 0)) + pending_of(parts)
+    pending = pending_of(parts)
+    producing = sum([part.steady.tokens_per_s for part in parts])
+    return Resources(
+        max(producing, served_tokens_per_s) + pending.tokens_per_s,
+        orphaned.kv_bytes + sum([part.steady.kv_bytes for part in parts]) + pending.kv_bytes,
+        orphaned.slots + sum([part.steady.slots for part in parts]) + pending.slots,
+    )
 
 
 def duration_of(parts: Sequence[Local]) -> int:

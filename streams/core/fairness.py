@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from schemas.pools import Entitlement, Pool
 from schemas.specs import ServiceClass
@@ -18,8 +19,7 @@ from streams.core import debt, paper
 from streams.core.debt import Ppt
 
 
-@dataclass(frozen=True)
-class Fairness:
+class Fairness(msgspec.Struct, frozen=True, gc=False):
     """What one entitlement is owed, has had too much, and weighs."""
 
     gap: Ppm
@@ -44,6 +44,7 @@ def _default(pool: Pool, inputs: TickInputs, *, capacity: Resources) -> dict[str
     elapsed_us = tick_elapsed_us(pool, inputs.elapsed_us)
     debt_decay = debt.decay_over(elapsed_us, half_life_s=pool.policy.debt_half_life_seconds)
     burst_decay = debt.decay_over(elapsed_us, half_life_s=pool.policy.burst_half_life_seconds)
+    alphas = debt.alphas_of(pool.policy)
     members = Counter(entitlement.service_class for entitlement in pool.entitlements.values())
     result = {}
     for item in inputs.entitlements:
@@ -64,7 +65,7 @@ def _default(pool: Pool, inputs: TickInputs, *, capacity: Resources) -> dict[str
             reference_slo_ms=pool.reference_slo_ms,
             debt=debt.parted(owed)[0],
             burst=debt.parted(burst)[0],
-            policy=pool.policy,
+            alphas=alphas,
         )
         result[item.entitlement] = Fairness(gap, owed, burst, weight)
     return result

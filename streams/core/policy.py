@@ -7,7 +7,7 @@ How the outputs are then split over admitters is ``streams.core.shares``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from schemas.instants import micros_of
 from schemas.pools import Entitlement, Pool
@@ -19,8 +19,7 @@ from streams.core.debt import WEIGHT_MIN, parted
 from streams.core.fairness import Fairness, fairness
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What one tick decided on one entitlement."""
 
     output: EntitlementOutput
@@ -126,11 +125,12 @@ def _status(
         return EntitlementStatus.EXPIRED, f"expired at {entitlement.expires_at}"
     if 0 in (capacity.tokens_per_s, capacity.kv_bytes, capacity.slots):
         return EntitlementStatus.PENDING, "no replica is ready"
+    promised = entitlement.floor
+    if award.floor == promised:
+        return EntitlementStatus.BOUND, ""
     short = [
-        f"{dimension} {award.floor.of(dimension)} of {entitlement.floor.of(dimension)}"
+        f"{dimension} {award.floor.of(dimension)} of {promised.of(dimension)}"
         for dimension in Dimension
-        if award.floor.of(dimension) < entitlement.floor.of(dimension)
+        if award.floor.of(dimension) < promised.of(dimension)
     ]
-    if short:
-        return EntitlementStatus.DEGRADED, f"floors exceed live capacity: {', '.join(short)}"
-    return EntitlementStatus.BOUND, ""
+    return EntitlementStatus.DEGRADED, f"floors exceed live capacity: {', '.join(short)}"

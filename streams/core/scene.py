@@ -7,7 +7,7 @@ is decided is a function of them alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.ledger import AdmitterRecord, DebtRecord, TickRecord
@@ -17,7 +17,7 @@ from schemas.reports import EntitlementReport
 from schemas.ticks import EntitlementInput, ReportPosition, TickInputs
 from schemas.units import NOTHING_HELD, US_PER_MS, US_PER_S, Held, Resources
 from streams.core.capacity import LiveCapacity
-from streams.core.demand import NOWHERE, Local, demand_of, duration_of, local_of, pending_of
+from streams.core.demand import Local, demand_of, duration_of, local_of, pending_of
 from streams.core.distribution import Sight
 from streams.core.fairness import tick_elapsed_us
 from streams.core.followed import COMMON, Key, followed
@@ -63,8 +63,8 @@ class Scene:
 
     def all_held(self) -> Held:
         """Return what all admitters hold, the dead included, entitlements without a spec too."""
-        places = (place.held for place in self.sight.locals.values())
-        return _sum((*places, *self.sight.orphaned.values()))
+        places = [place.held for place in self.sight.locals.values()]
+        return _sum([*places, *self.sight.orphaned.values()])
 
 
 def scene_of(record: TickRecord | None, sources: TickSources) -> Scene:
@@ -184,7 +184,7 @@ def _input(
 ) -> EntitlementInput:
     elapsed_us = tick_elapsed_us(sources.pool, sources.elapsed_us)
     served = sources.served_tokens.get(uid, 0) * US_PER_S // elapsed_us
-    places = [scene.sight.locals.get((uid, name), NOWHERE) for name in scene.sight.live]
+    places = _places(scene.sight, uid)
     lost = scene.sight.orphaned.get(uid, NOTHING_HELD)
     service_class = sources.pool.entitlements[uid].service_class
     if debt is None or debt.service_class is not service_class:
@@ -192,7 +192,7 @@ def _input(
     return EntitlementInput(
         entitlement=uid,
         served_tokens_per_s=served,
-        held=_sum((*(place.held for place in places), lost)),
+        held=_sum([*(place.held for place in places), lost]) if places else lost,
         pending=pending_of(places),
         expected_duration_ms=duration_of(places),
         demand=demand_of(places, served_tokens_per_s=served, orphaned=lost),
@@ -203,8 +203,15 @@ def _input(
     )
 
 
-def _sum(amounts: Iterable[Held]) -> Held:
-    total = NOTHING_HELD
-    for amount in amounts:
-        total += amount
-    return total
+def _places(sight: Sight, uid: str) -> list[Local]:
+    """Return what the live admitters that know of the entitlement say of it."""
+    found = [sight.locals.get((uid, name)) for name in sight.live]
+    return [place for place in found if place is not None]
+
+
+def _sum(amounts: Sequence[Held]) -> Held:
+    return Held(
+        sum([amount.tokens for amount in amounts]),
+        sum([amount.kv_bytes for amount in amounts]),
+        sum([amount.slots for amount in amounts]),
+    )

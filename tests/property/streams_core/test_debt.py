@@ -16,6 +16,7 @@ from streams.core.debt import (
     TRILLION,
     WEIGHT_MIN,
     Ppt,
+    alphas_of,
     decay_over,
     gap_of,
     joined,
@@ -123,7 +124,11 @@ def test_decay_over_two_spans_is_the_product(
 )
 def test_a_weight_is_always_above_0(slo_ms: int, reference: int, debt: Ppm, burst: Ppm) -> None:
     weight = weight_of(
-        slo_ms=slo_ms, reference_slo_ms=reference, debt=debt, burst=burst, policy=Policy()
+        slo_ms=slo_ms,
+        reference_slo_ms=reference,
+        debt=debt,
+        burst=burst,
+        alphas=alphas_of(Policy()),
     )
 
     assert weight >= WEIGHT_MIN

@@ -14,6 +14,7 @@ from streams.core.debt import (
     DEBT_MIN,
     TRILLION,
     Ppt,
+    alphas_of,
     decay_over,
     excess_of,
     gap_of,
@@ -121,7 +122,11 @@ def test_weights_are_those_of_the_paper_without_the_class_factor(
     slo_ms: int, expected: int
 ) -> None:
     weight = weight_of(
-        slo_ms=slo_ms, reference_slo_ms=15_250, debt=Ppm(0), burst=Ppm(0), policy=Policy()
+        slo_ms=slo_ms,
+        reference_slo_ms=15_250,
+        debt=Ppm(0),
+        burst=Ppm(0),
+        alphas=alphas_of(Policy()),
     )
 
     assert weight == expected
@@ -138,7 +143,11 @@ def test_weights_are_those_of_the_paper_without_the_class_factor(
 )
 def test_debt_raises_and_burst_lowers_a_weight(debt: int, burst: int, expected: int) -> None:
     weight = weight_of(
-        slo_ms=1_000, reference_slo_ms=1_000, debt=Ppm(debt), burst=Ppm(burst), policy=Policy()
+        slo_ms=1_000,
+        reference_slo_ms=1_000,
+        debt=Ppm(debt),
+        burst=Ppm(burst),
+        alphas=alphas_of(Policy()),
     )
 
     assert weight == expected
