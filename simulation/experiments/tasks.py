@@ -7,6 +7,8 @@ whatever the number of processes.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -50,8 +52,26 @@ def _outcomes(tasks: Sequence[Task], *, jobs: int) -> Iterator[RunOutcome]:
         return
     # Processes of their own start: whoever calls may have threads, which no fork would survive.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as processes:
+    workers = min(jobs, len(tasks))
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with_parent
+    ) as processes:
         yield from processes.map(_run, tasks)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that ended.
+
+    Without it, workers of a command that was killed would wait for their next task for ever.
+    """
+    threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(task: Task) -> RunOutcome:

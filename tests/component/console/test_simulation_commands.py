@@ -1,6 +1,8 @@
 """``experiment`` and ``simulate``: tables, plots and JSON of tiny runs; errors name the option."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,29 @@ def test_json_with_a_folder_draws_and_still_has_stdout_for_itself(tmp_path: Path
     assert figures(result)["experiment"] == "paper-1"
     assert f"plot: {tmp_path / 'queue.svg'}" in result.stderr
     assert (tmp_path / "queue.svg").read_text().startswith("<?xml")
+
+
+WITHOUT_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = None
+from console.cli import main
+main(["experiment", "paper-1", "--seeds", "1", "--jobs", "1", "--policy", "none", *sys.argv[1:]])
+"""
+
+
+def test_without_matplotlib_all_but_the_plots_works(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_MATPLOTLIB]
+
+    plain = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        [*command, "--out", "plots"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert "guaranteed_p99_ttft_s" in plain.stdout
+    assert "no plots: plots need matplotlib: pip install 'tokenpools[plots]'" in plain.stderr
+    assert asked.returncode == 2
+    assert "--out: plots need matplotlib" in asked.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_debt_is_drawn_where_there_is_any(tmp_path: Path) -> None:

@@ -35,6 +35,25 @@ def test_a_bad_row_is_named_with_its_line_counted_and_skipped(trace: Path) -> No
     assert "1 bad rows" in traffic.about
 
 
+def test_a_published_trace_is_replayed_like_our_own(tmp_path: Path) -> None:
+    path = tmp_path / "burst.csv"
+    path.write_text(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "5,ChatGPT,472,18,490,Conversation log\n"
+        "45,ChatGPT,1087,0,1087,Conversation log\n"
+        "118.5,GPT-4,417,276,693,API log\n"
+    )
+    said: list[str] = []
+    traffic = traffic_of(TrafficOptions(trace=path), default_workload="", say=said.append)
+
+    arrivals = list(traffic.arrivals())
+
+    assert [arrival.offset_us for arrival in arrivals] == [0, 113_500_000]
+    assert (traffic.rows, traffic.span_us, traffic.bad_rows) == (2, 113_500_000, 0)
+    assert traffic.about.endswith("(BurstGPT): 2 requests over 113 s, 1 recorded failures left out")
+    assert said == []
+
+
 def test_a_limit_cuts_the_traffics_own_time(trace: Path) -> None:
     options = TrafficOptions(trace=trace, limit_s=1)
 
