@@ -24,11 +24,12 @@ from simulation.laws.demand import Demand
 from simulation.laws.deterministic import check_ledger, check_replay
 from simulation.laws.fairness import Fairness, check_debt
 from simulation.laws.floors import Floors
-from simulation.laws.holdings import Followed, Holdings
+from simulation.laws.holdings import Holdings
 from simulation.laws.lines import lines_of
 from simulation.laws.order import check_headroom, check_order
 from simulation.laws.places import Place
 from simulation.laws.promises import check_promises
+from simulation.laws.raises import Raises
 from simulation.laws.shadow import Entry, Shadow
 from simulation.policy import Ask, Denied, Ended, Granted, Kept
 from simulation.pools.tokenpools import TokenPools
@@ -45,10 +46,9 @@ class LawBook:
         self._broken: list[Broken] = []
         self._ticked: TickOutcome | None = None
         self._folded = -1
-        self._dirty = False
         self.shadow = Shadow()
         self.holdings = Holdings()
-        self.followed = Followed(pool)
+        self.raises = Raises()
         self.charges = Charges(lease_us=staleness.leases(pool)[0])
         self.floors = Floors(pool)
         self.demand = Demand(pool)
@@ -58,14 +58,6 @@ class LawBook:
     def check(self, now_us: int) -> tuple[Broken, ...]:
         """Look around after a step; return what was broken since the last time."""
         self.look(now_us)
-        if self._dirty:
-            self._dirty = False
-            desks = [
-                place.desk
-                for place in self._places
-                if place.gate is not None and place.desk is not None and not place.gate.leaving
-            ]
-            self._add(self.followed.check(desks))
         self._add(self.holdings.check(self.shadow.held))
         broken, self._broken = tuple(self._broken), []
         return broken
@@ -87,7 +79,6 @@ class LawBook:
             if gate is not place.gate:
                 self._turn(place, gate)
             if place.look(now_us):
-                self._dirty = True
                 self._add(place.check_version())
         expiry_us = self.shadow.next_expiry_us
         if expiry_us is not None and expiry_us <= now_us:
@@ -279,7 +270,7 @@ class LawBook:
 
     def _see_tick(self, outcome: TickOutcome, now_us: int) -> None:
         tick, lines = outcome.tick, lines_of(self._pool, outcome.tick)
-        self.followed.published(outcome.publish, now_us=now_us)
+        self._add(self.raises.published(outcome.publish, outcome.record, self._places))
         self.holdings.tick(tick)
         self.floors.tick(lines)
         self._add(check_promises(self._pool, tick, lines))

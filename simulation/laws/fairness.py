@@ -39,8 +39,9 @@ class Fairness:
             count = self.short.get(line.uid, 0) + 1 if dimension is not None else 0
             self.short[line.uid] = count
             if dimension is not None and count > TICKS_MAX:
+                due = line.within(line.baseline, up=True)
                 text = (
-                    f"{line.uid} has {line.grant[dimension]} of {line.owed[dimension]} "
+                    f"{line.uid} has {line.grant[dimension]} of {due[dimension]} "
                     f"{TRIPLE_NAMES[dimension]} for {count} ticks while a peer bursts"
                 )
                 yield Broken(5, "baseline", text)
@@ -48,7 +49,7 @@ class Fairness:
 
 def _unfair_in(line: Line, peers: Sequence[Line]) -> int | None:
     """Return a dimension in which it is short, if a peer bursts in all those in which it is."""
-    short = [i for i in range(3) if line.grant[i] < line.owed[i]]
+    short = line.short_of(line.baseline)
     bursts = [any(peer.grant[i] > peer.baseline[i] for peer in peers) for i in short]
     return short[0] if short and all(bursts) else None
 

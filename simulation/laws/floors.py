@@ -25,11 +25,6 @@ from simulation.laws.places import Place
 from simulation.laws.shadow import Shadow
 from simulation.policy import Ask, Denied
 
-_CONTENTION: Final = (
-    RefusalReason.CONTENDED,
-    RefusalReason.LIMIT_REACHED,
-    RefusalReason.SHARE_EXHAUSTED,
-)
 _SERVED: Final = (EntitlementStatus.BOUND, EntitlementStatus.DEGRADED)
 
 
@@ -94,22 +89,21 @@ class Floors:
         """Return why the refusal is not lawful; "" when it is."""
         if answer.reason == RefusalReason.STATE_STALE:
             return "reserved classes never stop"
-        if answer.reason == RefusalReason.NOT_BOUND:
-            return "it is bound" if self._is_served(ask.entitlement, desk) else ""
-        if answer.reason not in _CONTENTION:
-            return ""
-        if answer.reason != RefusalReason.SHARE_EXHAUSTED:
+        if answer.reason == RefusalReason.NOT_BOUND and self._is_served(ask.entitlement, desk):
+            return "it is bound"
+        if answer.reason in (RefusalReason.CONTENDED, RefusalReason.LIMIT_REACHED):
             return "contention"
-        room = desk.outlook.rooms[ask.entitlement]
-        if answer.home is None and not room.at_home:
-            return "the home is not named"
-        if desk.freshness is not Freshness.FRESH:
+        if answer.reason != RefusalReason.SHARE_EXHAUSTED:
             return ""
+        if answer.home is None and not desk.outlook.rooms[ask.entitlement].at_home:
+            return "the home is not named"
         usable = place.parts.share(ask.entitlement)
-        if answer.dimension == Dimension.CONCURRENCY and held[2] + need[2] <= usable[2]:
-            return f"its share here of {usable[2]} slots has room, {held[2]} are held"
-        if answer.dimension == Dimension.KV_CACHE and held[1] + need[1] <= usable[1]:
-            return f"its share here of {usable[1]} bytes has room, {held[1]} are held"
+        fits = {
+            Dimension.CONCURRENCY: held[2] + need[2] <= usable[2],
+            Dimension.KV_CACHE: held[1] + need[1] <= usable[1],
+        }
+        if desk.freshness is Freshness.FRESH and fits.get(Dimension(answer.dimension), False):
+            return f"its share {usable} here has room, {held} are held"
         return ""
 
     def _is_inside(

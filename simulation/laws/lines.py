@@ -36,14 +36,34 @@ class Line:
     kept: Triple
     """What is set aside of the floor even while it is idle."""
 
-    @property
-    def owed(self) -> Triple:
-        """What it gets before anybody bursts: its demand within floor or baseline."""
-        if self.service_class.is_reserved:
-            return least(self.want, self.floor)
-        if self.service_class is ServiceClass.ELASTIC:
-            return least(self.want, self.baseline)
-        return (0, 0, 0)
+    def within(self, cap: Triple, *, up: bool = False) -> Triple:
+        """Return what it can use of its demand within ``cap``, rounded down (or up).
+
+        A request needs all three dimensions: who may have a tenth of the tokens that it wants can
+        use a tenth of the slots.
+        """
+        got, of = 1, 1
+        for want, most_of in zip(self.want, cap, strict=True):
+            if most_of * of < got * want:
+                got, of = most_of, want
+        more = of - 1 if up else 0
+        tokens_per_s, kv_bytes, slots = self.want
+        return (
+            (tokens_per_s * got + more) // of,
+            (kv_bytes * got + more) // of,
+            (slots * got + more) // of,
+        )
+
+    def short_of(self, cap: Triple) -> list[int]:
+        """Return the dimensions in which it has less than it can use within ``cap``.
+
+        None unless it is short by more than a fraction of a unit in one of them.
+        """
+        grant, least_due = self.grant, self.within(cap)
+        if grant[0] >= least_due[0] and grant[1] >= least_due[1] and grant[2] >= least_due[2]:
+            return []
+        most_due = self.within(cap, up=True)
+        return [i for i in range(3) if grant[i] < most_due[i]]
 
 
 def lines_of(pool: Pool, tick: Tick) -> list[Line]:

@@ -1,8 +1,9 @@
 """Law 4 on grants: under scarcity nobody of a later phase has what an earlier phase still wants.
 
 Phases: floors, elastic baselines, bursts of dedicated and elastic, spot, preemptible.  A request
-needs all three dimensions, so an entitlement may be short in one because another is short: the law
-is broken when in *every* dimension in which it is short, somebody of a later phase has some.
+needs all three dimensions, so a phase owes no more of one than its caps in the others can use, and
+an entitlement may be short in one because another is short: the law is broken when in *every*
+dimension in which it is short, somebody of a later phase has some.
 Surplus classes leave the pool's headroom of slots free.
 """
 
@@ -34,10 +35,11 @@ def check_order(lines: Sequence[Line]) -> Iterator[Broken]:
     later = _later(lines)
     for line in lines:
         for phase, cap in _claims(line):
-            short = [i for i in range(3) if line.grant[i] < cap[i]]
+            short = line.short_of(cap)
             if short and all(later[phase][i] > 0 for i in short):
+                due = line.within(cap, up=True)
                 lacking = ", ".join(
-                    f"{line.grant[i]} of {cap[i]} {TRIPLE_NAMES[i]} while later phases have "
+                    f"{line.grant[i]} of {due[i]} {TRIPLE_NAMES[i]} while later phases have "
                     f"{later[phase][i]}"
                     for i in short
                 )
@@ -47,9 +49,9 @@ def check_order(lines: Sequence[Line]) -> Iterator[Broken]:
 def _claims(line: Line) -> Iterator[tuple[int, Triple]]:
     """Yield what it may have by the end of each phase that it takes part in."""
     if line.service_class.is_reserved:
-        yield 0, least(line.want, line.floor)
+        yield 0, line.floor
     if line.service_class is ServiceClass.ELASTIC:
-        yield 1, least(line.want, line.baseline)
+        yield 1, line.baseline
     if line.service_class in _BURSTING:
         yield 2, line.want
     if line.service_class in _SURPLUS:

@@ -7,6 +7,8 @@ from decimal import Decimal
 from random import Random
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.pools import Pool, compile_pool
 from schemas.specs import (
     Amounts,
@@ -128,12 +130,12 @@ def _entitlement(
         concurrency=slots,
     )
     if service_class is ServiceClass.GUARANTEED:
-        return _replace(spec, resources=own, lending=_lending(own, rng))
+        return replace(spec, resources=own, lending=_lending(own, rng))
     if service_class.has_baseline:
         burst = Amounts(concurrency=slots + rng.randint(0, 3 * slots))
-        return _replace(spec, resources=own, burst=burst if rng.random() < 0.4 else Amounts())
+        return replace(spec, resources=own, burst=burst if rng.random() < 0.4 else Amounts())
     limits = Amounts(concurrency=rng.randint(1, 4 * slots + 4))
-    return _replace(spec, limits=limits if rng.random() < 0.3 else Amounts())
+    return replace(spec, limits=limits if rng.random() < 0.3 else Amounts())
 
 
 def _lending(own: Amounts, rng: Random) -> Amounts:
@@ -149,13 +151,3 @@ def _lending(own: Amounts, rng: Random) -> Amounts:
 
 def _gib(tokens: int) -> Decimal:
     return Decimal(max(1, tokens) * KV_BYTES_PER_TOKEN) / BYTES_PER_GIB
-
-
-def _replace(spec: EntitlementSpec, **changes: Amounts) -> EntitlementSpec:
-    return EntitlementSpec(
-        uid=spec.uid,
-        tenant_id=spec.tenant_id,
-        pool_ref=spec.pool_ref,
-        qos=spec.qos,
-        **changes,
-    )
