@@ -52,6 +52,7 @@ class Running:
     metered_us: int
     output_tokens: int = 0
     parts: int = 0
+    has_ended: bool = False
     used: TokenCounts = NO_TOKENS
 
 
@@ -161,10 +162,12 @@ class SmallWorld:
         )
         again_us = now_us
         match answer:
-            case Kept(handle=handle, door=door, renew_in_us=renew_in_us):
+            case Kept(handle=handle, door=door, renew_in_us=renew_in_us, stop_in_us=stop_in_us):
                 self.adopted += handle != running.handle
                 running.handle, running.door = handle, door
                 again_us += renew_in_us
+                if stop_in_us is not None:
+                    self._stop(running, now_us)
             case Elsewhere(door=door):
                 running.door = door
                 again_us += 10_000
@@ -175,6 +178,11 @@ class SmallWorld:
                 self.unknown += 1
                 return
         self._at(again_us, lambda at_us: self._renew(running, at_us))
+
+    def _stop(self, running: Running, now_us: int) -> None:
+        """End an evicted request at once, with what it has produced."""
+        running.ends_us = now_us
+        self._end(running, now_us)
 
     def _meter_partly(self, running: Running, now_us: int) -> None:
         if now_us < running.ends_us:
@@ -210,6 +218,9 @@ class SmallWorld:
         running.metered_us = now_us
 
     def _end(self, running: Running, now_us: int) -> None:
+        if running.has_ended:
+            return
+        running.has_ended = True
         self._meter(running, now_us, final=True)
         self._settle(running, now_us)
 

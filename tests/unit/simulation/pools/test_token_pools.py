@@ -10,9 +10,19 @@ from itertools import pairwise
 
 import pytest
 
-from schemas.units import US_PER_S
+from admission.core.staleness import Freshness
+from schemas.units import US_PER_S, Held
 from simulation.policy import Policy
-from simulation.pools.faults import HARSH, MILD, NONE, FaultKind, Faults, Stage, TimedFault
+from simulation.pools.faults import (
+    HARSH,
+    MILD,
+    NONE,
+    Delivery,
+    FaultKind,
+    Faults,
+    Stage,
+    TimedFault,
+)
 from simulation.pools.tokenpools import TokenPools
 from tests.unit.simulation.pools.small_world import SmallWorld, small_pool
 
@@ -208,6 +218,25 @@ def test_no_fault_begins_after_the_calm() -> None:
 
     assert world.pools.happened
     assert max(each.at_us for each in world.pools.happened) <= 10 * US_PER_S
+
+
+@pytest.mark.parametrize(("seed", "doors"), [("x", 2), ("y", 4), ("z", 8)])
+def test_once_faults_have_ceased_everything_is_as_if_they_had_never_been(
+    seed: str, doors: int
+) -> None:
+    ceases = replace(HARSH, calm_after_us=15 * US_PER_S, states=Delivery(), reports=Delivery())
+    world = SmallWorld(seed, doors=doors, faults=ceases)
+
+    world.run(LONG_S, arrivals_until_s=LONG_S - 30)
+
+    pools, record = world.pools, world.pools.record
+    assert record is not None
+    alive = sorted(each.incarnation for each in record.admitters if each.alive)
+    assert alive == sorted(door.incarnation for door in pools.admitters)
+    assert {door.desk.freshness for door in pools.admitters if door.desk} == {Freshness.FRESH}
+    assert (pools.held(), record.held, len(pools.graves)) == (Held(), Held(), 0)
+    assert (world.unknown, world.ended) == (0, world.granted)
+    assert reconciled(world)
 
 
 def test_token_pools_are_a_policy() -> None:
