@@ -30,7 +30,7 @@ from schemas.specs import (
 )
 from schemas.state import AdmissionState, AdmitterView, EntitlementState, Share, state_key
 from schemas.topics import ADMISSION_STATE, ADMITTER_REPORTS, DECISIONS, POOLS
-from schemas.units import BYTES_PER_GIB, Resources
+from schemas.units import BYTES_PER_GIB, NOTHING, Resources
 from schemas.wire import decode, encode
 
 POOL = "chat"
@@ -66,9 +66,18 @@ def spec(*, keys: tuple[str, ...] = ()) -> PoolRecord:
     )
 
 
+@dataclass(frozen=True)
+class Given:
+    """What an entitlement has at its home; what of its floor is not granted is lent."""
+
+    floor: Resources = NOTHING
+    grant: Resources = NOTHING
+    service_class: ServiceClass = ServiceClass.GUARANTEED
+
+
 @dataclass
 class StreamsSide:
-    """Answers every report with a state that gives the whole floor to the home."""
+    """Answers every report with a state that gives all that there is to the home."""
 
     prefix: str
     producer: AIOKafkaProducer
@@ -77,6 +86,9 @@ class StreamsSide:
     dead: set[str] = field(default_factory=set)
     home: str = ""
     tick: int = 0
+    given: dict[str, Given] = field(default_factory=lambda: {"acme": Given(FLOOR)})
+    common: Resources = NOTHING
+    """The home's part of the common share."""
 
     async def apply(self, record: PoolRecord) -> None:
         """Publish a spec."""
@@ -98,23 +110,31 @@ class StreamsSide:
         self.tick += 1
         views = tuple(
             AdmitterView(
-                incarnation=name, url=each.url, sequence=each.sequence, alive=name not in self.dead
+                incarnation=name,
+                url=each.url,
+                sequence=each.sequence,
+                alive=name not in self.dead,
+                common=self.common if name == self.home else NOTHING,
             )
             for name, each in self.reports.items()
         )
-        entitlement = EntitlementState(
-            entitlement="acme",
-            service_class=ServiceClass.GUARANTEED,
-            floor=FLOOR,
-            home=self.home,
-            shares=(Share(admitter=self.home, floor=FLOOR),),
+        entitlements = tuple(
+            EntitlementState(
+                entitlement=uid,
+                service_class=each.service_class,
+                floor=each.floor,
+                grant=each.grant,
+                home=self.home,
+                shares=(Share(admitter=self.home, floor=each.floor, grant=each.grant),),
+            )
+            for uid, each in self.given.items()
         )
         state = AdmissionState(
             pool=POOL,
             version=Version(1, 1, self.tick),
             capacity=FLOOR,
             admitters=views,
-            entitlements=(entitlement,),
+            entitlements=entitlements,
         )
         halves = (
             replace(state, part=0, parts=2, entitlements=()),

@@ -10,6 +10,7 @@ import aiohttp
 
 from admission.auth import digest_of
 from schemas.decisions import DecisionKind
+from tests.integration.admission.http import post, ready
 from tests.integration.admission.processes import admitter, environment
 from tests.integration.admission.streams_side import StreamsSide, spec, streams_side
 from tests.integration.admission.waiting import START_S_MAX, STOP_S_MAX, eventually
@@ -25,13 +26,13 @@ async def test_a_reservation_is_admitted_settled_and_reported(
         with admitter(environment(kafka_bootstrap, topic_prefix)) as process:
             url = await process.url()
             await side.apply(spec())
-            await _ready(http, url)
-            status, admitted = await _post(http, f"{url}/v1/reservations", ASK)
+            await ready(http, url)
+            status, admitted = await post(http, f"{url}/v1/reservations", ASK)
             held = await _reported(side, lambda line: line.held.slots == 1)
             call = f"{url}/v1/reservations/{admitted['reservation_id']}"
-            renewed = await _post(http, f"{call}/renewal", {})
-            first = await _post(http, f"{call}/settlement", USED)
-            again = await _post(http, f"{call}/settlement", USED)
+            renewed = await post(http, f"{call}/renewal", {})
+            first = await post(http, f"{call}/settlement", USED)
+            again = await post(http, f"{call}/settlement", USED)
             settled = await _reported(side, lambda line: line.settled == 1)
             kinds = {DecisionKind.ADMITTED, DecisionKind.SETTLED}
             await eventually(
@@ -53,7 +54,7 @@ async def test_sigterm_reports_leaving_and_ends_with_status_0(
     async with streams_side(kafka_bootstrap, topic_prefix) as side, aiohttp.ClientSession() as http:
         await side.apply(spec())
         with admitter(environment(kafka_bootstrap, topic_prefix)) as process:
-            await _ready(http, await process.url())
+            await ready(http, await process.url())
             process.popen.terminate()
             status = process.popen.wait(timeout=STOP_S_MAX)
             await eventually(
@@ -72,13 +73,16 @@ async def test_the_home_adopts_what_a_killed_admitter_held(
         environ = environment(kafka_bootstrap, topic_prefix)
         with admitter(environ) as doomed:
             doomed_url = await doomed.url()
-            await _ready(http, doomed_url)
+            await ready(http, doomed_url)
             with admitter(environ) as survivor:
                 url = await survivor.url()
-                await _ready(http, url)
-                _, admitted = await _post(http, f"{doomed_url}/v1/reservations", ASK)
+                await ready(http, url)
+                _, admitted = await post(http, f"{doomed_url}/v1/reservations", ASK)
+                _, done = await post(http, f"{doomed_url}/v1/reservations", ASK)
+                done_call = f"v1/reservations/{done['reservation_id']}/settlement"
+                await post(http, f"{doomed_url}/{done_call}", USED)
                 call = f"{url}/v1/reservations/{admitted['reservation_id']}"
-                misdirected = await _post(http, f"{call}/renewal", {})
+                misdirected = await post(http, f"{call}/renewal", {})
                 doomed.popen.send_signal(signal.SIGKILL)
                 doomed.popen.wait(timeout=STOP_S_MAX)
                 by_url = {report.url: name for name, report in side.reports.items()}
@@ -86,7 +90,7 @@ async def test_the_home_adopts_what_a_killed_admitter_held(
                 side.home = by_url[url]
 
                 async def adopted() -> dict[str, Any] | None:
-                    status, answer = await _post(http, f"{call}/renewal", {})
+                    status, answer = await post(http, f"{call}/renewal", {})
                     return answer if status == 200 else None
 
                 renewal = await eventually(adopted, within_s=START_S_MAX)
@@ -94,13 +98,22 @@ async def test_the_home_adopts_what_a_killed_admitter_held(
                     lambda: bool(side.reports[by_url[url]].adoptions), within_s=START_S_MAX
                 )
                 new = f"{url}/v1/reservations/{renewal['reservation_id']}/settlement"
-                settled = await _post(http, new, USED)
-                old = await _post(http, f"{call}/settlement", USED)
+                settled = await post(http, new, USED)
+                old = await post(http, f"{call}/settlement", USED)
+                again = await post(http, f"{url}/{done_call}", {**USED, "repeated": True})
+                heir = by_url[url]
+                await eventually(
+                    lambda: [line.settled for line in side.reports[heir].entitlements] == [1],
+                    within_s=START_S_MAX,
+                )
+                (line,) = side.reports[heir].entitlements
 
         assert (misdirected[0], misdirected[1]["owner_url"]) == (421, doomed_url)
         assert renewal["adopted"] is True
         assert settled[1]["first"] is True
         assert (old[0], old[1]["first"]) == (200, False)
+        assert (again[0], again[1]["first"]) == (200, False)
+        assert line.settled_tokens.output_tokens == USED["output_tokens"]
 
 
 async def test_without_a_broker_it_serves_503_and_names_the_setting(topic_prefix: str) -> None:
@@ -141,11 +154,11 @@ async def test_with_keys_in_the_spec_a_key_names_the_entitlement(
         await side.apply(spec(keys=(digest_of("secret"),)))
         with admitter(environment(kafka_bootstrap, topic_prefix)) as process:
             url = await process.url()
-            await _ready(http, url)
+            await ready(http, url)
             ask = {"input_tokens": 100, "max_tokens": 50}
-            stranger = await _post(http, f"{url}/v1/reservations", ask)
+            stranger = await post(http, f"{url}/v1/reservations", ask)
             headers = {"Authorization": "Bearer secret"}
-            known = await _post(http, f"{url}/v1/reservations", ask, headers=headers)
+            known = await post(http, f"{url}/v1/reservations", ask, headers=headers)
             log = process.stderr.read_text()
 
     assert stranger[0] == 401
@@ -170,26 +183,6 @@ async def test_a_host_that_others_can_reach_needs_keys(
 
     assert status == 2
     assert "TOKENPOOLS_ADMISSION_HOST=0.0.0.0" in str(line["error"])
-
-
-async def _ready(http: aiohttp.ClientSession, url: str) -> None:
-    async def look() -> bool:
-        async with http.get(f"{url}/readyz") as answer:
-            return answer.status == 200
-
-    async def usable() -> bool:
-        async with http.get(f"{url}/v1/pools", headers={"Authorization": "Bearer secret"}) as got:
-            return any(pool["state_age_ms"] is not None for pool in (await got.json())["pools"])
-
-    await eventually(look, within_s=START_S_MAX)
-    await eventually(usable, within_s=START_S_MAX)
-
-
-async def _post(
-    http: aiohttp.ClientSession, url: str, body: object, **options: Any
-) -> tuple[int, dict[str, Any]]:
-    async with http.post(url, json=body, **options) as answer:
-        return answer.status, await answer.json()
 
 
 async def _reported(side: StreamsSide, fits: Any) -> Any:
