@@ -2,67 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from console.plots.curves import Bars, Curve, Panel, Span
 from console.plots.pictures import against_capacity, distribution, over_time, rates
 from simulation.experiments.results import ExperimentResult, PolicyResult
 
-CAPACITY = "capacity"
+CAPACITY: Final = "capacity"
+DEBT: Final = "debt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sheet:
+    """What all pictures of one result have in common."""
+
+    result: ExperimentResult
+    spans: Sequence[Span]
+    note: str
+
+    def title(self, text: str) -> str:
+        """Return a title that names the experiment."""
+        return f"{self.result.experiment}: {text}"
 
 
 def draw_all(result: ExperimentResult, folder: Path, *, ending: str) -> list[Path]:
     """Write every picture that the result has data for, and return their paths."""
-    spans = [Span(name=name, start=start, end=end) for name, (start, end) in result.marks_s.items()]
-    note = f"seed {result.series_seed} of {len(result.seeds)}; {result.about}"
+    sheet = _Sheet(
+        result=result,
+        spans=[Span(name=name, start=at[0], end=at[1]) for name, at in result.marks_s.items()],
+        note=f"seed {result.series_seed} of {len(result.seeds)}; {result.about}",
+    )
+    has_debt = any(_debts(each) for each in result.policies)
     paths: list[Path] = []
+    for name, draw in _PICTURES.items():
+        if name != DEBT or has_debt:
+            paths.append(folder / f"{name}.{ending}")
+            draw(sheet, paths[-1])
+    return paths
 
-    def path(name: str) -> Path:
-        paths.append(folder / f"{name}.{ending}")
-        return paths[-1]
 
-    title = result.experiment
+def _queue(sheet: _Sheet, path: Path) -> None:
     over_time(
-        path("queue"),
-        [_queues(result)],
-        title=f"{title}: requests waiting in front of the engine",
-        note=note,
-        spans=spans,
+        path,
+        [_queues(sheet.result)],
+        title=sheet.title("requests waiting in front of the engine"),
+        note=sheet.note,
+        spans=sheet.spans,
     )
+
+
+def _in_flight(sheet: _Sheet, path: Path) -> None:
     against_capacity(
-        path("in-flight"),
-        [_panel(each, "in_flight", "requests") for each in result.policies],
+        path,
+        [_panel(each, "in_flight", "requests") for each in sheet.result.policies],
         capacity=CAPACITY,
-        title=f"{title}: requests in flight, waiting ones included, against capacity",
-        note=note,
-        spans=spans,
+        title=sheet.title("requests in flight, waiting ones included, against capacity"),
+        note=sheet.note,
+        spans=sheet.spans,
     )
+
+
+def _latency(sheet: _Sheet, path: Path) -> None:
     distribution(
-        path("latency"),
-        [_panel(each, "latency_distribution", "part of requests") for each in result.policies],
-        title=f"{title}: time from admission to first token, by class",
-        note=note,
+        path,
+        [
+            _panel(each, "latency_distribution", "part of requests")
+            for each in sheet.result.policies
+        ],
+        title=sheet.title("time from admission to first token, by class"),
+        note=sheet.note,
     )
+
+
+def _latency_over_time(sheet: _Sheet, path: Path) -> None:
     over_time(
-        path("latency-over-time"),
-        _latencies(result),
-        title=f"{title}: 99th percentile of time to first token, over 5 s",
-        note=note,
-        spans=spans,
+        path,
+        _latencies(sheet.result),
+        title=sheet.title("99th percentile of time to first token, over 5 s"),
+        note=sheet.note,
+        spans=sheet.spans,
     )
+
+
+def _refusals(sheet: _Sheet, path: Path) -> None:
     rates(
-        path("refusals"),
-        [Bars(title=each.policy, parts=each.reasons) for each in result.policies],
-        title=f"{title}: refused attempts by class and reason",
-        note=note,
+        path,
+        [Bars(title=each.policy, parts=each.reasons) for each in sheet.result.policies],
+        title=sheet.title("refused attempts by class and reason"),
+        note=sheet.note,
         x_label="part of the class's attempts",
     )
-    debts = [panel for each in result.policies for panel in _debts(each)]
-    if debts:
-        over_time(path("debt"), debts, title=f"{title}: debt and weight", note=note, spans=spans)
-    return paths
+
+
+def _refusals_over_time(sheet: _Sheet, path: Path) -> None:
+    panels = [_panel(each, "refusals", "part of attempts") for each in sheet.result.policies]
+    over_time(
+        path,
+        [replace(panel, y_max=1, is_held=False) for panel in panels],
+        title=sheet.title("refused part of the attempts, over 5 s"),
+        note=sheet.note,
+        spans=sheet.spans,
+    )
+
+
+def _debt(sheet: _Sheet, path: Path) -> None:
+    over_time(
+        path,
+        [panel for each in sheet.result.policies for panel in _debts(each)],
+        title=sheet.title("debt and weight"),
+        note=sheet.note,
+        spans=sheet.spans,
+    )
+
+
+_PICTURES: Final[Mapping[str, Callable[[_Sheet, Path], None]]] = {
+    "queue": _queue,
+    "in-flight": _in_flight,
+    "latency": _latency,
+    "latency-over-time": _latency_over_time,
+    "refusals": _refusals,
+    "refusals-over-time": _refusals_over_time,
+    DEBT: _debt,
+}
 
 
 def _queues(result: ExperimentResult) -> Panel:

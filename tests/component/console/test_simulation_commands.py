@@ -1,6 +1,7 @@
 """``experiment`` and ``simulate``: tables, plots and JSON of tiny runs; errors name the option."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from console.cli import main
 from simulation.experiments.keys import ENTITLEMENT_KEYS, KEYS
+from simulation.traces.reading import survey
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 POOLS = """
@@ -170,6 +172,23 @@ def test_a_published_trace_is_simulated_on_ones_own_pools(pools: Path, trace: Pa
     assert f"{trace}:22: TIMESTAMP 'never'" in result.stderr
     assert "Azure LLM inference" in result.stderr
     assert "dealt out by share" in result.stderr
+
+
+TRACES = Path(os.environ.get("TOKENPOOLS_TRACES", "/nonexistent"))
+
+
+@pytest.mark.skipif(
+    not (TRACES / "azure2023_code.csv.gz").exists(),
+    reason="needs traces: set TOKENPOOLS_TRACES to the folder with the public traces",
+)
+def test_the_public_code_trace_is_simulated(pools: Path) -> None:
+    trace = TRACES / "azure2023_code.csv.gz"
+    arguments = ("--pools", pools, "--trace", trace, "--limit", "120", "--policy", "none")
+
+    found = figures(invoke("simulate", *arguments, "--jobs", "1", "--json"))
+
+    facts = survey(trace, limit_us=120_000_000)
+    assert found["policies"]["none"]["requests"] == facts.rows > 100
 
 
 def test_a_limit_cuts_and_a_speed_crowds_the_traffic(pools: Path, trace: Path) -> None:
