@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from admission.core.answers import Closed, Elsewhere, NotYet, Renewed, Unknown
 from schemas.reservations import Reservation, SettleBody
-from schemas.units import NOTHING_HELD, Held
+from schemas.units import NO_TOKENS, NOTHING_HELD, Held
 from tests.unit.admission.pools import FLOOR, HERE, POOL, THERE, World, state
 
 ALL = {HERE: True, THERE: True}
@@ -136,3 +136,16 @@ def test_absence_from_a_new_owners_first_state_is_no_death() -> None:
     there.follow(replace(state(there.spec, shares={}, tick=99), admitters=()))
 
     assert not there.gate.declared_dead
+
+
+def test_a_settlement_that_may_have_been_made_before_is_not_adopted_and_not_counted_again() -> None:
+    there, reservation = elsewhere()
+    there.gate.settle(reservation.reservation_id, USED, now=there.now)
+    world = here(there_alive=False)
+    again = SettleBody(input_tokens=10, output_tokens=10, repeated=True)
+    answers = [world.gate.settle(reservation.reservation_id, again, now=world.now) for _ in "ab"]
+    counters = world.gate.desks[POOL].accounts["guaranteed"].counters
+
+    assert [each.result.first for each in answers if isinstance(each, Closed)] == [False, False]
+    assert (counters.adopted, counters.settled, counters.settled_tokens) == (0, 0, NO_TOKENS)
+    assert world.report().adoptions == ()

@@ -286,6 +286,50 @@ def test_demoted_requests_do_not_fill_the_floor() -> None:
     assert here.report().entitlements[0].held_in_common.slots == 1
 
 
+def test_a_demoted_request_leaves_the_tokens_of_its_own_ceiling_alone() -> None:
+    few = Resources(100, 100_000, 1)
+    here = World(pool(entitlement("elastic", ServiceClass.ELASTIC, baseline=few, ceiling=few)))
+    here.share({"elastic": few}, common=Resources(100_000, 100_000, 10))
+    own = here.admitted("elastic")
+    for _ in range(5):
+        assert here.admitted("elastic", input_tokens=900, allow_demotion=True).demoted
+    settle(here, own.reservation_id)
+
+    assert not here.admitted("elastic", allow_demotion=True).demoted
+
+
+@pytest.mark.parametrize("settle_s", [0, 60])
+def test_the_first_request_of_an_idle_pool_is_never_refused(settle_s: int) -> None:
+    here = World()
+    here.share({"guaranteed": FLOOR}, settle_s=settle_s)
+
+    assert here.admitted("guaranteed", max_tokens=5_000).slots == 1
+
+
+def test_in_shadow_mode_a_demotion_is_noted_and_the_request_served_in_its_class() -> None:
+    here = world(common=COMMON)
+    here.gate.shadow = True
+    for _ in range(FLOOR.slots):
+        here.admitted("guaranteed")
+    reservation = here.admitted("guaranteed", allow_demotion=True)
+    demoted = [each for each in noted(here) if each.kind is DecisionKind.DEMOTED]
+
+    assert (reservation.demoted, reservation.served_class) == (False, ServiceClass.GUARANTEED)
+    assert [each.shadow for each in demoted] == [True]
+
+
+def test_shadow_refusals_are_counted_by_reason() -> None:
+    here = World()
+    here.gate.shadow = True
+    here.share({"guaranteed": Resources(1_000, 100_000, 0)})
+    here.admitted("guaranteed")
+    here.admitted("guaranteed", input_tokens=1_000_000)
+    counters = here.gate.desks[POOL].accounts["guaranteed"].counters
+
+    assert counters.shadow_refused == {"share_exhausted": 1, "impossible": 1}
+    assert counters.refused == {}
+
+
 def test_in_shadow_mode_a_refusal_is_noted_and_the_request_admitted() -> None:
     here = World(pool(shadow=True))
     here.share({"guaranteed": Resources(1_000, 100_000, 0)})
