@@ -19,7 +19,7 @@ from admission.core.reporting import reports_of
 from admission.kafka import BACKOFF_S_MAX, BACKOFF_S_MIN, REQUEST_MS_MAX, client_kwargs, unreachable
 from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
-from schemas.topics import ADMITTER_REPORTS, DECISIONS
+from schemas.topics import ADMITTER_REPORTS, DECISIONS, LARGE_PLAIN_BYTES_MAX
 from schemas.units import MS_PER_S, US_PER_MS
 from schemas.wire import encode
 
@@ -76,7 +76,11 @@ class Reporter:
         backoff_s = BACKOFF_S_MIN
         while self._producer is None:
             producer = AIOKafkaProducer(
-                acks="all", request_timeout_ms=REQUEST_MS_MAX, **client_kwargs(self._options)
+                acks="all",
+                request_timeout_ms=REQUEST_MS_MAX,
+                compression_type="gzip",
+                max_request_size=LARGE_PLAIN_BYTES_MAX,
+                **client_kwargs(self._options),
             )
             try:
                 await producer.start()

@@ -19,7 +19,7 @@ from schemas.errors import UnavailableError
 from schemas.partitioning import partition_of
 from schemas.pools import compile_pool, digest_of
 from schemas.specs import EPOCH_KEY, EpochRecord, PoolRecord
-from schemas.topics import POOL_CAPACITY, POOLS
+from schemas.topics import LARGE_PLAIN_BYTES_MAX, POOL_CAPACITY, POOLS
 from schemas.wire import encode
 
 
@@ -28,7 +28,13 @@ async def producer(
     options: KafkaOptions, *, client: Mapping[str, Any]
 ) -> AsyncIterator[AIOKafkaProducer]:
     """Give an idempotent producer that waits for every replica's acknowledgement."""
-    kafka = AIOKafkaProducer(**client, acks="all", enable_idempotence=True)
+    kafka = AIOKafkaProducer(
+        **client,
+        acks="all",
+        enable_idempotence=True,
+        compression_type="gzip",
+        max_request_size=LARGE_PLAIN_BYTES_MAX,
+    )
     try:
         await kafka.start()
         yield kafka

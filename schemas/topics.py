@@ -43,7 +43,14 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     readers: tuple[str, ...]
     message: str
     record_bytes_max: int = 1_048_576
+    """As it is compressed: that is what a broker counts."""
 
+
+LARGE_RECORD_BYTES_MAX: Final = 8 * 1_048_576
+"""For records that grow with the entitlements of a pool.  A topic's own ``max.message.bytes`` goes
+before the broker's ``message.max.bytes``, whatever that is."""
+LARGE_PLAIN_BYTES_MAX: Final = 64 * 1_048_576
+"""Before compression: what their writers must be allowed to send."""
 
 USAGE: Final = "usage"
 VERDICTS: Final = "verdicts"
@@ -92,6 +99,7 @@ TOPICS: Final = (
         writer="tokenpools apply",
         readers=("admission", "streams", "history", "autoscaler", "console"),
         message="PoolRecord | EpochRecord",
+        record_bytes_max=LARGE_RECORD_BYTES_MAX,
     ),
     Topic(
         name=POOL_CAPACITY,
@@ -119,6 +127,7 @@ TOPICS: Final = (
         writer="admission",
         readers=("streams", "console"),
         message="AdmitterReport",
+        record_bytes_max=LARGE_RECORD_BYTES_MAX,
     ),
     Topic(
         name=TICKS,
@@ -128,6 +137,7 @@ TOPICS: Final = (
         writer="streams",
         readers=("history", "autoscaler", "console"),
         message="Tick",
+        record_bytes_max=LARGE_RECORD_BYTES_MAX,
     ),
     Topic(
         name=DECISIONS,
@@ -170,10 +180,11 @@ CHANGELOGS: Final = tuple(
         writer="streams",
         readers=("streams", "console"),
         message=message,
+        record_bytes_max=record_bytes_max,
     )
-    for table, key, message in (
-        (CONSUMPTION_TABLE, "entry|generation", "LedgerEntry"),
-        (DEBT_TABLE, "pool|generation", "TickRecord"),
+    for table, key, message, record_bytes_max in (
+        (CONSUMPTION_TABLE, "entry|generation", "LedgerEntry", 1_048_576),
+        (DEBT_TABLE, "pool|generation", "TickRecord", LARGE_RECORD_BYTES_MAX),
     )
 )
 

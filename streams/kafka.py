@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
 from schemas.connections import KafkaOptions
 from schemas.errors import RecoverableError, SettingsError, UnavailableError
@@ -298,7 +298,13 @@ class Follower:
 class Publisher:
     """Writes records that are acknowledged by all in-sync replicas before it returns."""
 
-    def __init__(self, options: KafkaOptions, *, client_id: str) -> None:
+    def __init__(
+        self,
+        options: KafkaOptions,
+        *,
+        client_id: str,
+        batch_bytes_max: int = RECORD_BATCH_BYTES_MAX,
+    ) -> None:
         self._options = options
         self._producer = AIOKafkaProducer(
             **client_kwargs(options),
@@ -307,8 +313,8 @@ class Publisher:
             enable_idempotence=True,
             linger_ms=0,
             compression_type="gzip",
-            max_batch_size=RECORD_BATCH_BYTES_MAX,
-            max_request_size=RECORD_BATCH_BYTES_MAX,
+            max_batch_size=batch_bytes_max,
+            max_request_size=batch_bytes_max,
         )
 
     async def start(self) -> None:
@@ -321,13 +327,7 @@ class Publisher:
 
     async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
         """Write the records in order; return the last one's offset, -1 when there are none."""
-        futures = [
-            await self._producer.send(
-                topic, value, key=key, partition=partition, headers=list(headers)
-            )
-            for partition, key, value, headers in records
-        ]
-        acknowledged = await self._all(asyncio.gather(*futures))
+        acknowledged = await self._all(topic, self._send_all(topic, records))
         return int(acknowledged[-1].offset) if acknowledged else -1
 
     async def send_atomically(
@@ -343,12 +343,26 @@ class Publisher:
                 raise BatchTooLargeError(f"{len(records)} records do not fit one batch of {topic}")
         batch.close()
         future = await self._producer.send_batch(batch, topic, partition=partition)
-        acknowledged = await self._all(future)
+        acknowledged = await self._all(topic, future)
         return int(acknowledged.offset)
 
-    async def _all(self, pending: Awaitable[Any]) -> Any:
+    async def _send_all(self, topic: str, records: Sequence[Outgoing]) -> list[Any]:
+        futures = [
+            await self._producer.send(
+                topic, value, key=key, partition=partition, headers=list(headers)
+            )
+            for partition, key, value, headers in records
+        ]
+        return list(await asyncio.gather(*futures))
+
+    async def _all(self, topic: str, pending: Awaitable[Any]) -> Any:
         try:
             return await pending
+        except MessageSizeTooLargeError as error:
+            raise WriteFailedError(
+                f"{topic} does not take a record of this size ({error!r}); raise its "
+                "max.message.bytes to what `tokenpools topics --print` says"
+            ) from error
         except KafkaError as error:
             raise WriteFailedError(f"a write to Kafka failed: {error!r}") from error
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
+from schemas.topics import LARGE_PLAIN_BYTES_MAX
 from streams import logs, metrics
 from streams.agents.guard import Guard
 from streams.agents.reports import Admitters
@@ -103,17 +104,26 @@ async def _work(settings: Settings) -> None:
         publisher = Publisher(options, client_id="tokenpools-streams-writer")
         await publisher.start()
         stack.push_async_callback(publisher.stop)
+        bulk = Publisher(
+            options,
+            client_id="tokenpools-streams-bulk-writer",
+            batch_bytes_max=LARGE_PLAIN_BYTES_MAX,
+        )
+        await bulk.start()
+        stack.push_async_callback(bulk.stop)
         book = PoolBook(options)
         stack.push_async_callback(book.stop)
         await book.start()
-        await stack.enter_async_context(_loop(settings, book=book, publisher=publisher))
+        await stack.enter_async_context(_loop(settings, book=book, publisher=publisher, bulk=bulk))
 
 
 @asynccontextmanager
-async def _loop(settings: Settings, *, book: PoolBook, publisher: Publisher) -> AsyncIterator[None]:
+async def _loop(
+    settings: Settings, *, book: PoolBook, publisher: Publisher, bulk: Publisher
+) -> AsyncIterator[None]:
     """Assemble the parts around Faust and run them until something fails."""
     guard = Guard()
-    app, ticker, meter = _assemble(settings, book=book, publisher=publisher, guard=guard)
+    app, ticker, meter = _assemble(settings, book=book, publisher=publisher, bulk=bulk, guard=guard)
     tasks: list[asyncio.Future[None]] = [guard.failed, *book.tasks]
     try:
         await app.start()
@@ -131,7 +141,7 @@ async def _loop(settings: Settings, *, book: PoolBook, publisher: Publisher) -> 
 
 
 def _assemble(
-    settings: Settings, *, book: PoolBook, publisher: Publisher, guard: Guard
+    settings: Settings, *, book: PoolBook, publisher: Publisher, bulk: Publisher, guard: Guard
 ) -> tuple[StreamsApp, Ticker, Meter]:
     options: KafkaOptions = settings.kafka
     admitters = Admitters(options.partitions, now_us=now_us)
@@ -143,6 +153,7 @@ def _assemble(
         book=book,
         admitters=admitters,
         publisher=publisher,
+        bulk=bulk,
         store=tables.store_debt,
         now_us=now_us,
     )

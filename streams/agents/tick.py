@@ -48,6 +48,7 @@ class Ticker:
         book: PoolBook,
         admitters: Admitters,
         publisher: Publisher,
+        bulk: Publisher,
         store: Callable[[int, Sequence[tuple[bytes, bytes | None]]], None],
         now_us: Callable[[], int],
     ) -> None:
@@ -55,6 +56,8 @@ class Ticker:
         self._book = book
         self._admitters = admitters
         self._publisher = publisher
+        self._bulk = bulk
+        """For the records that grow with the pool: the tick's and the tick itself."""
         self._store = store
         self._now_us = now_us
         self._records: dict[str, tuple[TickRecord, int]] = {}
@@ -134,7 +137,7 @@ class Ticker:
         if former != generation:
             changes.append((debt_key(pool, former), None))
         topic = self._options.topic(changelog_topic(DEBT_TABLE))
-        await self._publisher.send_atomically(topic, partition, changes)
+        await self._bulk.send_atomically(topic, partition, changes)
         self._store(partition, changes)
         self._records[pool] = (record, generation)
 
@@ -148,7 +151,7 @@ class Ticker:
                 [(partition, key, value, ()) for key, value in states]
                 + [(partition, state_key(pool, part), None, ()) for part in gone],
             ),
-            self._publisher.send_all(
+            self._bulk.send_all(
                 self._options.topic(TICKS),
                 [(partition, pool.encode(), encode(outcome.tick), ())],
             ),
