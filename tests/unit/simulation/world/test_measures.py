@@ -89,6 +89,7 @@ def test_series_are_sampled_before_what_happens_at_the_same_time() -> None:
     assert (at_1.at_us, at_1.running, at_1.waiting) == (US_PER_S, 0, 0)
     assert (at_2.running, at_2.waiting, at_2.lines["tenant"].in_flight) == (16, 4, 20)
     assert (at_2.lines["tenant"].attempts, at_2.lines["tenant"].refusals) == (20, 0)
+    assert measures.samples[30].lines["tenant"].in_flight == 0
     assert measures.waiting_max == 4
     assert len(measures.samples) == 121
 

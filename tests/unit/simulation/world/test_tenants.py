@@ -189,6 +189,18 @@ def test_a_reservation_that_was_taken_over_is_renewed_and_settled_at_its_new_doo
     assert [(door, handle) for _, door, handle, *_ in policy.settled] == [(1, "adopted")]
 
 
+def test_the_owner_that_is_named_is_asked_before_the_other_doors() -> None:
+    def settlement(handle: str, door: int, now_us: int) -> Ended | Elsewhere:
+        return Ended(first=True) if door == 3 else Elsewhere(door=3)
+
+    policy = Scripted(on_settle=settlement, doors=4)
+    policy.on_reserve = lambda ask, door, now_us: grant(ask, door=0)
+
+    World(scenario(arrivals(0)), policy).run()
+
+    assert [door for _, door, *_ in policy.settled] == [0, 3]
+
+
 def test_a_renewal_that_reaches_nobody_is_tried_again_until_the_reservation_has_run_out() -> None:
     policy = Scripted(
         on_reserve=lambda ask, door, now_us: grant(ask, renew_in_us=1_000_000),
@@ -259,6 +271,16 @@ def test_an_aborted_request_settles_what_it_produced() -> None:
     assert [completed for *_, completed in policy.settled] == [False] * 3
     assert all(used.output_tokens < 64 for *_, used, _ in policy.settled)
     assert [usage.final for usage in policy.metered].count(True) == 3
+
+
+def test_mishaps_come_in_the_parts_that_were_asked_for() -> None:
+    fates = Behaviour(abort_ppm=500_000, vanish_ppm=500_000, abort_within_us=1)
+
+    measures = World(scenario(arrivals(*range(50)), behaviour=fates), Scripted()).run()
+
+    outcomes = measures.tallies["tenant"].outcomes
+    assert outcomes[Outcome.ABORTED] + outcomes[Outcome.VANISHED] == 50
+    assert 15 <= outcomes[Outcome.ABORTED] <= 35
 
 
 def test_a_lost_gateway_says_nothing_and_its_slot_is_free_again() -> None:
