@@ -48,7 +48,7 @@ class LawBook:
         self._folded = -1
         self.shadow = Shadow()
         self.holdings = Holdings()
-        self.raises = Raises()
+        self.raises = Raises(pool)
         self.charges = Charges(lease_us=staleness.leases(pool)[0])
         self.floors = Floors(pool)
         self.demand = Demand(pool)
@@ -270,7 +270,8 @@ class LawBook:
 
     def _see_tick(self, outcome: TickOutcome, now_us: int) -> None:
         tick, lines = outcome.tick, lines_of(self._pool, outcome.tick)
-        self._add(self.raises.published(outcome.publish, outcome.record, self._places))
+        following = [place for place in self._places if self._follows(place, now_us)]
+        self._add(self.raises.published(outcome.publish, outcome.record, following))
         self.holdings.tick(tick)
         self.floors.tick(lines)
         self._add(check_promises(self._pool, tick, lines))
@@ -293,6 +294,11 @@ class LawBook:
         bound = tick.overshoot_bound.tokens_per_s if in_force else 0
         self._add(self.charges.tick(bound, now_us=now_us))
         self._check_gates()
+
+    def _follows(self, place: Place, now_us: int) -> bool:
+        """Say whether an admitter's lease or hold lasts."""
+        age_us = place.freshness.age_us(now_us)
+        return age_us is not None and age_us <= sum(staleness.leases(self._pool))
 
     def _drain(self, now_us: int) -> None:
         """Let the capacity drain that was really there, or that the allocator believed in."""

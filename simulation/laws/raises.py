@@ -4,8 +4,8 @@ Judged whenever a state is published, on the states that admitters really follow
 and on those under way to them.  Where a share rises above what its admitter may still follow as far
 as it has reported, and above what it held, the shares of its entitlement that anybody may really
 follow must sum to no more than its limit, max(floor, grant); where a granted or a common part does,
-all of those to no more than capacity.  Cuts are unconditional, and so is a share that only covers
-what is held already.
+all of those and what is never lent to no more than capacity.  Cuts are unconditional, and so is a
+share that only covers what is held already.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.ledger import TickRecord
+from schemas.pools import Pool
 from schemas.positions import Version
 from schemas.state import AdmissionState
 from schemas.units import NOTHING_HELD
 from simulation.laws.broken import Broken
-from simulation.laws.lines import TRIPLE_NAMES, Triple, most, plus, stock, triple
+from simulation.laws.lines import TRIPLE_NAMES, Triple, less, most, plus, stock, triple
 from simulation.laws.places import Place
 
 STATES_MAX: Final = 512
@@ -38,7 +39,7 @@ class _State:
     version: Version
     usable: dict[Key, Triple]
     granted: dict[Key, Triple]
-    """Common parts included."""
+    """Grants and what is never lent of floors; common parts included."""
     limits: dict[str, Triple]
 
 
@@ -57,15 +58,19 @@ class _Reader:
 class Raises:
     """States published lately, by version."""
 
+    pool: Pool
     states: deque[_State] = field(default_factory=lambda: deque(maxlen=STATES_MAX))
 
     def published(
         self, parts: Sequence[AdmissionState], record: TickRecord, places: Sequence[Place]
     ) -> Iterator[Broken]:
-        """Yield the raises of a state for which there was no room."""
+        """Yield the raises of a state for which there was no room.
+
+        ``places`` are those whose lease and hold are not over: the others follow no shares.
+        """
         if not parts:
             return
-        state = _state_of(parts)
+        state = _state_of(parts, self.pool)
         readers = self._readers(state, record, places)
         held = _held(record)
         for uid, limit in state.limits.items():
@@ -106,7 +111,7 @@ class Raises:
             self.states = deque(ordered, maxlen=STATES_MAX)
 
 
-def _state_of(parts: Sequence[AdmissionState]) -> _State:
+def _state_of(parts: Sequence[AdmissionState], pool: Pool) -> _State:
     usable: dict[Key, Triple] = {}
     granted: dict[Key, Triple] = {
         (COMMON, view.incarnation): triple(view.common) for part in parts for view in part.admitters
@@ -114,10 +119,11 @@ def _state_of(parts: Sequence[AdmissionState]) -> _State:
     limits = {}
     for item in (item for part in parts for item in part.entitlements):
         limits[item.entitlement] = most(triple(item.floor), triple(item.grant))
+        lendable = triple(pool.entitlements[item.entitlement].lendable)
         for share in item.shares:
             key = (item.entitlement, share.admitter)
             usable[key] = most(triple(share.floor), triple(share.grant))
-            granted[key] = triple(share.grant)
+            granted[key] = most(triple(share.grant), less(triple(share.floor), lendable))
     return _State(parts[0].version, usable, granted, limits)
 
 

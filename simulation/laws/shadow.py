@@ -119,6 +119,8 @@ class Shadow:
                 continue
             if entry.until_us > now_us:
                 self.expect(entry)
+            elif entry.orphan:
+                self.stop(entry)
             else:
                 self.end(entry, "expired")
 
