@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from console.experiments.progress import Runs
-from console.experiments.table import print_result
+from console.experiments.table import left_out, print_result
 from schemas.errors import SettingsError
 from simulation.experiments.results import ExperimentResult
 from simulation.experiments.tasks import Progress
@@ -41,6 +41,8 @@ def run_and_report(
     with Runs(aside, about=about) as runs:
         result = run(runs)
     wall_s = monotonic() - started_s
+    if not result.work.requests:
+        raise SettingsError(f"replay.mapping: {left_out(result)}")
     if output.as_json:
         click.echo(json.dumps(result.as_json(), indent=2))
     else:

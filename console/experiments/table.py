@@ -19,6 +19,8 @@ def print_result(console: Console, result: ExperimentResult) -> None:
     """Print what was found, in words and two tables."""
     console.print(f"{result.experiment}: {result.about}", highlight=False)
     console.print(conditions(result), highlight=False)
+    if result.work.left_out:
+        console.print(left_out(result), style="yellow", highlight=False)
     for each in result.policies:
         console.print(f"  {each.policy}: {each.about}", highlight=False)
     console.print()
@@ -32,6 +34,15 @@ def conditions(result: ExperimentResult) -> str:
     return (
         f"{seeds_text(result.seeds)}; {admitters}; headroom {result.headroom_slots}; "
         f"{interval_text(len(result.seeds))}"
+    )
+
+
+def left_out(result: ExperimentResult) -> str:
+    """Return how many requests nobody was charged for, over all policies and seeds."""
+    total = result.work.requests + result.work.left_out
+    return (
+        f"{result.work.left_out:,} of {total:,} requests were left out: the mapping gives them to "
+        "no entitlement of the pool"
     )
 
 

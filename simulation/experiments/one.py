@@ -25,6 +25,7 @@ class RunOutcome:
     reasons: Mapping[str, Mapping[str, float]]
     requests: int
     steps: int
+    left_out: int
 
 
 def run_one(case: Case, choice: Choice, *, seed: int, with_series: bool = False) -> RunOutcome:
@@ -43,4 +44,5 @@ def run_one(case: Case, choice: Choice, *, seed: int, with_series: bool = False)
         reasons=reasons_of(measures) if with_series else {},
         requests=measures.requests,
         steps=measures.steps,
+        left_out=measures.left_out,
     )

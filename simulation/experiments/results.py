@@ -71,6 +71,8 @@ class Work:
     """Unique requests."""
     steps: int
     """Events of the worlds."""
+    left_out: int = 0
+    """Requests that were not sent, because the mapping gives them to nobody."""
 
     def requests_per_s(self, wall_s: float) -> float:
         """Return the speed, given how long it took: nothing here reads a clock."""
@@ -104,6 +106,7 @@ class ExperimentResult:
             "headroom_slots": self.headroom_slots,
             "requests": self.work.requests,
             "steps": self.work.steps,
+            "left_out": self.work.left_out,
             "policies": {each.policy: _medians(each.figures) for each in self.policies},
             "confidence_95": {each.policy: _intervals(each.figures) for each in self.policies},
             "entitlements": {

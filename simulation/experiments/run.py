@@ -101,6 +101,7 @@ def _run(
         work=Work(
             requests=sum(outcome.requests for outcome in outcomes),
             steps=sum(outcome.steps for outcome in outcomes),
+            left_out=sum(outcome.left_out for outcome in outcomes),
         ),
         paper=PAPER.get(case.name, {}),
         series_seed=drawn,

@@ -188,7 +188,7 @@ def test_the_public_code_trace_is_simulated(pools: Path) -> None:
     found = figures(invoke("simulate", *arguments, "--jobs", "1", "--json"))
 
     facts = survey(trace, limit_us=120_000_000)
-    assert found["policies"]["none"]["requests"] == facts.rows > 100
+    assert found["policies"]["none"]["requests"] == facts.rows == 63
 
 
 def test_a_limit_cuts_and_a_speed_crowds_the_traffic(pools: Path, trace: Path) -> None:
@@ -295,6 +295,26 @@ def test_a_file_with_several_pools_needs_to_be_told_which(pools: Path, trace: Pa
     assert refused.exit_code == 2
     assert "--pool: say which of chat, other" in refused.output
     assert chosen["policies"]["none"]["requests"] == 20
+
+
+def test_requests_that_the_mapping_gives_to_nobody_are_counted_and_never_all(
+    pools: Path, trace: Path
+) -> None:
+    trace.write_text(
+        "offset_ms,tenant,model,input_tokens,output_tokens\n0,acme,m,64,64\n9,other,m,64,64\n"
+    )
+    pools.write_text(POOLS.replace("{rule: by_share, weights: {acme: 1, batch: 2}}", "{}"))
+    arguments = ("simulate", "--pools", pools, "--trace", trace, "--policy", "none", "--jobs", "1")
+
+    some = invoke(*arguments, "--out", trace.parent / "plots")
+    found = figures(invoke(*arguments, "--json"))
+    trace.write_text(trace.read_text().replace("acme", "nobody"))
+    none = invoke(*arguments)
+
+    assert "1 of 2 requests were left out" in some.stdout
+    assert (found["requests"], found["left_out"]) == (1, 1)
+    assert none.exit_code == 2
+    assert "replay.mapping: 2 of 2 requests were left out" in " ".join(none.output.split())
 
 
 def test_an_empty_trace_is_said(pools: Path, trace: Path) -> None:
