@@ -24,7 +24,6 @@ from streams import metrics
 from streams.agents.reports import Admitters
 from streams.book import PoolBook
 from streams.core.capacity import winner
-from streams.core.incarnations import silent_us_max
 from streams.core.outcome import Increment
 from streams.core.payout import Payout
 from streams.core.restore import debt_key
@@ -121,7 +120,7 @@ class Ticker:
             generation=generation,
             pool=pool,
             capacity=winner(self._book.capacity_of(pool.name), now_us=now_us, pool=pool),
-            reports=self._admitters.of(pool.name, silent_us_max=silent_us_max(pool.leases)),
+            reports=self._admitters.of(pool.name, leases=pool.leases),
             served_tokens=payout.take(since_us=since_us, until_us=now_us),
             ledger=meter.position_of(pool.name),
             takeover=takeover,

@@ -17,14 +17,15 @@ from schemas.reports import EntitlementReport
 from schemas.specs import Leases
 from schemas.state import Share
 from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
-from streams.core.demand import NOWHERE, Local
+from streams.core.demand import Local
 from streams.core.followed import COMMON, Followed, Key, in_force, newest, widest
 from streams.core.policy import Decision
-from streams.core.shares import Room, Stake
+from streams.core.shares import Room, Settled, Stake
 from streams.core.splitting import SLOTS, Parts, Row, Wanted, split
 from streams.core.surplus import common_parts
 
 DIMENSIONS: Final = 3
+NO_ROW: Final = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ class _Places:
     """By dimension and admitter."""
     traffic: list[int]
     """Slots held and refused, by admitter."""
+    settled: list[list[int]]
+    """Idle floors that lie where they should, by dimension and admitter; no stakes."""
+    set_aside: list[int] = field(default_factory=lambda: [0] * DIMENSIONS)
+    """What is never lent of them, by dimension."""
+    shares: dict[Key, Share] = field(default_factory=dict)
+    """Their shares."""
 
 
 def distribute(
@@ -78,7 +85,7 @@ def distribute(
     names = list(sight.live)
     if not names:
         return Distribution(shares={}, reach=_dead_reach(sight))
-    places = _Places([[0] * len(names) for _ in range(DIMENSIONS)], [0] * len(names))
+    places = _Places(_zeros(names), [0] * len(names), _zeros(names))
     uids, stakes = _stakes(decisions, sight, places)
     common = [_row(widest(sight.followed.get((COMMON, name), ()))[1]) for name in names]
     rooms = [
@@ -87,6 +94,7 @@ def distribute(
             capacity=_row(capacity)[d],
             common_followed=[part[d] for part in common],
             demoted=places.demoted[d],
+            settled=Settled(places.set_aside[d], places.settled[d]),
         )
         for d in range(DIMENSIONS)
     ]
@@ -110,7 +118,7 @@ def distribute(
         if name not in sight.stale:
             by_name[name] = by_name[name].at_least(admitter.reach)
     return Distribution(
-        shares=_shares(uids, parts, commons, names),
+        shares=places.shares | _shares(uids, parts, commons, names),
         common_total=Resources(*(each.total for each in left)),
         reach=_total(by_name.values(), _dead_reach(sight)),
         reaches=by_name,
@@ -135,8 +143,59 @@ def _stakes(
     unknown = sorted((seen | set(sight.orphaned)) - known)
     names = list(sight.live)
     ranks = {name: i for i, name in enumerate(names)}
-    rows = zip([*uids, *unknown], [*ordered, *(None for _ in unknown)], strict=True)
-    return [*uids, *unknown], [_stake(uid, each, sight, places, names, ranks) for uid, each in rows]
+    busy = _busy(sight)
+    rows = [
+        (uid, each)
+        for uid, each in zip(uids, ordered, strict=True)
+        if uid in busy or not _is_settled(uid, each, sight, places, ranks)
+    ]
+    stakes = [
+        _stake(uid, each, sight, places, names, ranks)
+        for uid, each in [*rows, *((uid, None) for uid in unknown)]
+    ]
+    return [*(uid for uid, _ in rows), *unknown], stakes
+
+
+def _busy(sight: Sight) -> set[str]:
+    """Return the entitlements of which anything is held or refused."""
+    busy = {
+        key[0]
+        for key, local in sight.locals.items()
+        if local.held != NOTHING_HELD or local.pending != NOTHING
+    }
+    return busy | set(sight.orphaned)
+
+
+def _is_settled(
+    uid: str, decision: Decision, sight: Sight, places: _Places, ranks: Mapping[str, int]
+) -> bool:
+    """Say whether an idle entitlement has what it should have already, and add that up.
+
+    That is nothing, or its whole floor at its home.
+    """
+    floor = decision.output.floor
+    if decision.output.grant != NOTHING or _splits(floor, sight):
+        return False
+    home = sight.homes.get(uid, "")
+    for name in ranks:
+        chain = sight.followed.get((uid, name), ())
+        if floor == NOTHING or name != home:
+            if chain:
+                return False
+        elif len(chain) != 1 or chain[0].floor != floor or chain[0].grant != NOTHING:
+            return False
+    if floor != NOTHING:
+        rows = zip(_row(floor), _row(decision.unlendable), strict=True)
+        for d, (amount, kept) in enumerate(rows):
+            places.settled[d][ranks[home]] += amount
+            places.set_aside[d] += kept
+        places.shares[uid, home] = Share(admitter=home, floor=floor)
+    return True
+
+
+def _splits(floor: Resources, sight: Sight) -> bool:
+    """Say whether a floor is large enough to split."""
+    return floor.slots > 0 and floor.slots >= sight.split_slots * len(sight.live)
 
 
 def _stake(
@@ -148,18 +207,18 @@ def _stake(
     ranks: Mapping[str, int],
 ) -> tuple[Stake, ...]:
     """Return one entitlement's stakes, by dimension."""
-    floor = grant = unlendable = (0, 0, 0)
+    floor = grant = unlendable = NO_ROW
     if decision is not None:
         floor, grant = _row(decision.output.floor), _row(decision.output.grant)
         unlendable = _row(decision.unlendable)
     keys = [(uid, name) for name in names]
     steady, pending, held = _local_rows(keys, sight, places)
     chains = [sight.followed.get(key, ()) for key in keys]
-    floors, grants = _columns(map(widest, chains))
+    floors, grants = _columns([widest(chain) for chain in chains])
     lost = sight.orphaned.get(uid, NOTHING_HELD)
     orphaned = (0, lost.kv_bytes, lost.slots)
     home = ranks.get(sight.homes.get(uid, ""), 0)
-    splits = floor[SLOTS] > 0 and floor[SLOTS] >= sight.split_slots * len(names)
+    splits = decision is not None and _splits(decision.output.floor, sight)
     aimed = split(
         Wanted(
             floor if lost is NOTHING_HELD else _less(floor, orphaned),
@@ -168,7 +227,7 @@ def _stake(
             pending,
             home,
             splits,
-            _columns(map(newest, chains))[0] if splits else (),
+            _columns([newest(chain) for chain in chains])[0] if splits else (),
         )
     )
     return tuple(
@@ -196,7 +255,12 @@ def _local_rows(
     """
     steady, pending, held = [], [], []
     for i, key in enumerate(keys):
-        local = sight.locals.get(key, NOWHERE)
+        local = sight.locals.get(key)
+        if local is None:
+            steady.append(NO_ROW)
+            pending.append(NO_ROW)
+            held.append(NO_ROW)
+            continue
         steady.append(_row(local.steady))
         pending.append(_row(local.pending))
         kv_bytes, slots = local.held.kv_bytes, local.held.slots
@@ -235,6 +299,10 @@ def _stock(held: Held) -> Resources:
     return Resources(0, held.kv_bytes, held.slots)
 
 
+def _zeros(names: Sequence[str]) -> list[list[int]]:
+    return [[0] * len(names) for _ in range(DIMENSIONS)]
+
+
 def _row(amount: Resources) -> tuple[int, int, int]:
     """Return the amounts in the order of the dimensions."""
     return amount.tokens_per_s, amount.kv_bytes, amount.slots
@@ -245,10 +313,9 @@ def _turned(rows: Sequence[Row]) -> list[Row]:
     return list(zip(*rows, strict=True))
 
 
-def _columns(pairs: Iterable[tuple[Resources, Resources]]) -> tuple[list[Row], list[Row]]:
+def _columns(pairs: Sequence[tuple[Resources, Resources]]) -> tuple[list[Row], list[Row]]:
     """Return floors and grants by dimension and admitter."""
-    floors, grants = zip(*pairs, strict=True)
-    return _turned([*map(_row, floors)]), _turned([*map(_row, grants)])
+    return _turned([_row(pair[0]) for pair in pairs]), _turned([_row(pair[1]) for pair in pairs])
 
 
 def _less(row: Row, lost: Row) -> Row:

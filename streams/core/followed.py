@@ -42,6 +42,8 @@ def followed(
 
 def widest(chain: Sequence[ShareRecord]) -> tuple[Resources, Resources]:
     """Return the largest floor and the largest grant that the chain allows, per dimension."""
+    if len(chain) == 1:
+        return chain[0].floor, chain[0].grant
     floor = grant = NOTHING
     for record in chain:
         floor = floor.at_least(record.floor)

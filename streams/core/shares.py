@@ -59,38 +59,48 @@ class Surplus(msgspec.Struct, frozen=True):
     """Held above the shares then, by admitter."""
 
 
+class Settled(msgspec.Struct, frozen=True):
+    """Idle floors that are published as they should be, in one dimension."""
+
+    counted: int
+    """What is never lent of them."""
+    usable: Row
+    """Σ of the shares, by admitter."""
+
+
 class _Account:
     """What counts of one stake while it is raised."""
 
-    __slots__ = ("_counted_min", "_inside", "_lent", "granted", "held", "reach", "usable")
+    __slots__ = ("_inside", "_kept", "_reach", "granted", "held", "usable")
 
     def __init__(self, stake: Stake, reach: int, inside: int) -> None:
         self.held = stake.held
         self.usable = [*map(max, stake.floors_followed, stake.grants_followed)]
         self.granted = list(stake.grants_followed)
-        self.reach = reach
+        self._kept = stake.unlendable
+        self._reach = reach - max(0, stake.floor - stake.unlendable)
+        """Σ of the widest shares, less what is lent of the floor."""
         self._inside = inside
-        self._counted_min = stake.unlendable
-        self._lent = max(0, stake.floor - stake.unlendable)
 
     def added(self, i: int, usable: int, granted: int) -> tuple[int, int]:
         """Return what a raise at admitter ``i`` adds to the count: with the set-aside, and bare."""
-        more = _inside(self.held[i], usable, granted)
-        more -= _inside(self.held[i], self.usable[i], self.granted[i])
-        now = max(self._inside, self.reach - self._lent)
-        then = max(self._inside + more, self.reach + usable - self.usable[i] - self._lent)
-        return max(self._counted_min, then) - max(self._counted_min, now), then - now
-
-    def covered(self, i: int, usable: int) -> int:
-        """Return how much of what is held above the share a raise would bring into it."""
-        return max(0, min(self.held[i], usable) - self.usable[i])
+        reach, inside = self._with(i, usable, granted)
+        kept, now, then = self._kept, max(self._inside, self._reach), max(inside, reach)
+        return max(kept, then) - max(kept, now), then - now
 
     def enter(self, i: int, usable: int, granted: int) -> None:
         """Make a raise."""
-        more = _inside(self.held[i], usable, granted)
-        self._inside += more - _inside(self.held[i], self.usable[i], self.granted[i])
-        self.reach += usable - self.usable[i]
+        self._reach, self._inside = self._with(i, usable, granted)
         self.usable[i], self.granted[i] = usable, granted
+
+    def _with(self, i: int, usable: int, granted: int) -> tuple[int, int]:
+        held, usable_now, granted_now = self.held[i], self.usable[i], self.granted[i]
+        inside = held if held < usable else usable
+        inside_now = held if held < usable_now else usable_now
+        more = (inside if inside > granted else granted) - (
+            inside_now if inside_now > granted_now else granted_now
+        )
+        return self._reach + usable - usable_now, self._inside + more
 
 
 class Room:
@@ -103,29 +113,33 @@ class Room:
         capacity: int,
         common_followed: Sequence[int],
         demoted: Sequence[int],
+        settled: Settled | None = None,
     ) -> None:
         """``stakes`` are in rank order.
 
         ``demoted`` is held by requests that draw on the common share whatever their shares are.
         """
+        settled = settled or Settled(0, [0] * len(demoted))
         self._stakes = stakes
-        self._capacity = capacity
+        self._capacity = capacity - settled.counted
         self._common = list(common_followed)
         self._demoted = demoted
         self._above = [0] * len(demoted)
         """Held above the shares by requests of their own class."""
-        self._usable = [0] * len(demoted)
-        """Σ of the widest shares that may be followed, by admitter."""
+        self._usable = list(settled.usable)
+        """Σ of the widest shares that may be followed or are published now, by admitter."""
         self._weighed = [
             _weighed(stake, stake.floors_followed, stake.grants_followed, self._above)
             for stake in stakes
         ]
+        for stake in stakes:
+            self._widen(stake.floors_followed, stake.grants_followed)
         counted = [
             _counted(stake, *pair) for stake, pair in zip(stakes, self._weighed, strict=True)
         ]
         common = sum(map(max, self._common, self._drawn()))
-        self._left = capacity - common - sum(aside for aside, _ in counted)
-        self._bare = capacity - common - sum(bare for _, bare in counted)
+        self._left = self._capacity - common - sum(aside for aside, _ in counted)
+        self._bare = self._capacity - common - sum(bare for _, bare in counted)
 
     def raise_shares(self, *, raises: bool) -> list[Parts]:
         """Return the parts that may be published, one per stake.
@@ -134,12 +148,10 @@ class Room:
         """
         allowed = [within_limit(stake, raises=raises) for stake in self._stakes]
         self._allowed = allowed
-        published = [self._raise_parts(k, parts) for k, parts in enumerate(allowed)]
-        for stake, parts in zip(self._stakes, published, strict=True):
-            rows = (stake.floors_followed, stake.grants_followed, parts.floors, parts.grants)
-            for i, four in enumerate(zip(*rows, strict=True)):
-                self._usable[i] += max(four)
-        return published
+        return [
+            parts if _is_within(parts, stake) else self._raise_parts(k, parts)
+            for k, (stake, parts) in enumerate(zip(self._stakes, allowed, strict=True))
+        ]
 
     def surplus(self) -> Surplus:
         """Return what is left for all once all grants are raised as their limits allow."""
@@ -173,12 +185,17 @@ class Room:
         )
         return [usable + more for usable, more in zip(self._usable, widest, strict=True)]
 
+    def _widen(self, floors: Row, grants: Row) -> None:
+        for i, floor in enumerate(floors):
+            self._usable[i] += floor if floor > grants[i] else grants[i]
+
     def _raise_parts(self, k: int, target: Parts) -> Parts:
         """Raise one stake's parts as far as there is room; return what may be published."""
-        stake = self._stakes[k]
-        if _is_within(target, stake):
+        if self._fits_whole(k, target):
             return target
+        stake = self._stakes[k]
         account = _Account(stake, *self._weighed[k])
+        before = list(account.usable)
         floors = [
             amount if amount <= account.usable[i] else self._raise(account, i, amount)
             for i, amount in enumerate(target.floors)
@@ -187,37 +204,68 @@ class Room:
             amount if amount <= account.granted[i] else self._raise(account, i, amount, grants=True)
             for i, amount in enumerate(target.grants)
         ]
+        for i, usable in enumerate(before):
+            self._usable[i] += account.usable[i] - usable
         return Parts(floors, grants)
 
+    def _fits_whole(self, k: int, target: Parts) -> bool:
+        """Make all raises of a stake at once if there is room for them, come what may be free.
+
+        The same as one after the other, and most of the time all that there is to do.
+        """
+        stake = self._stakes[k]
+        floors = [*map(max, stake.floors_followed, target.floors)]
+        grants = [*map(max, stake.grants_followed, target.grants)]
+        above = [0] * len(floors)
+        aside, bare = _counted(stake, *_weighed(stake, floors, grants, above))
+        aside_before, bare_before = _counted(stake, *self._weighed[k])
+        more, more_bare = aside - aside_before, bare - bare_before
+        if more > max(0, self._left) or more_bare > max(0, self._bare):
+            return False
+        self._left -= more
+        self._bare -= more_bare
+        rows = zip(stake.floors_followed, stake.grants_followed, floors, grants, strict=True)
+        for i, (floor, grant, floor_now, grant_now) in enumerate(rows):
+            usable, now = max(floor, grant), max(floor_now, grant_now)
+            self._usable[i] += now - usable
+            if stake.held[i] > usable:
+                self._free(i, min(stake.held[i], now) - usable)
+        return True
+
+    def _free(self, i: int, covered: int) -> None:
+        """Take what a raise has covered off what is held above the shares."""
+        beyond = max(0, self._above[i] + self._demoted[i] - self._common[i])
+        self._above[i] -= covered
+        self._left += min(covered, beyond)
+        self._bare += min(covered, beyond)
+
     def _raise(self, account: _Account, i: int, amount: int, *, grants: bool = False) -> int:
-        """Raise to ``amount`` if there is room, else less; return what there is room for."""
-        least = account.granted[i] if grants else account.usable[i]
+        """Raise to ``amount`` if there is room, else less; return what there is room for.
+
+        What moves from above the shares into them is free as far as it exceeds the common part:
+        nothing could have taken its place there.
+        """
+        usable, granted, held = account.usable[i], account.granted[i], account.held[i]
+        least = granted if grants else usable
+        beyond = max(0, self._above[i] + self._demoted[i] - self._common[i]) if held > usable else 0
+        left, bare = max(0, self._left), max(0, self._bare)
         wanted = amount
         for _ in range(2):
-            usable = max(account.usable[i], wanted)
-            aside, bare = self._cost(account, i, usable, wanted if grants else account.granted[i])
-            short = max(aside - max(0, self._left), bare - max(0, self._bare))
+            use, grant = max(usable, wanted), wanted if grants else granted
+            more, more_bare = account.added(i, use, grant)
+            covered = max(0, min(held, use) - usable)
+            free = min(covered, beyond)
+            short = max(more - left, more_bare - bare) - free
             if short <= 0:
-                self._left -= aside
-                self._bare -= bare
-                self._above[i] -= account.covered(i, usable)
-                account.enter(i, usable, wanted if grants else account.granted[i])
+                self._left -= more - free
+                self._bare -= more_bare - free
+                self._above[i] -= covered
+                account.enter(i, use, grant)
                 return wanted
             wanted -= short
             if wanted <= least:
                 break
         return least
-
-    def _cost(self, account: _Account, i: int, usable: int, granted: int) -> tuple[int, int]:
-        """Return what the raise adds to the count: with the set-aside, and bare.
-
-        What moves from above the shares into them is free as far as it exceeds the common part:
-        nothing could have taken its place there.
-        """
-        aside, bare = account.added(i, usable, granted)
-        beyond = max(0, self._above[i] + self._demoted[i] - self._common[i])
-        free = min(account.covered(i, usable), beyond)
-        return aside - free, bare - free
 
     def _drawn(self) -> list[int]:
         """Return what draws on the common share now, by admitter."""
@@ -274,7 +322,3 @@ def _counted(stake: Stake, reach: int, inside: int) -> tuple[int, int]:
     unlent = stake.floor - stake.unlendable
     bare = max(inside, reach - unlent) if unlent > 0 else reach
     return max(stake.unlendable, bare), bare
-
-
-def _inside(held: int, usable: int, granted: int) -> int:
-    return max(min(held, usable), granted)

@@ -124,7 +124,9 @@ def test_shares_that_may_be_followed_sum_to_no_more_than_the_limit_unless_it_was
     world = World(LENT, seed, admitters, replicas=2)
     for _ in range(100):
         world.step()
-        before = {uid: world.may_hold(uid) for uid in LENT.entitlements}
+        before = {
+            uid: world.may_hold(uid).at_least(world.may_follow(uid)) for uid in LENT.entitlements
+        }
         heard = world.outcome
         world.tick()
         assert world.outcome is not None

@@ -18,6 +18,7 @@ from schemas.positions import NO_VERSION, Version
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.state import AdmissionState
 from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources, ceil_div
+from streams.core.followed import followed, widest
 from streams.core.incarnations import patience_us
 from streams.core.publication import whole
 from streams.core.reports import merge
@@ -331,6 +332,14 @@ class World:
     def may_hold(self, uid: str) -> Resources:
         """Return Σ over admitters of the most that any state still to be followed gives it."""
         return total(self._widest(admitter, uid) for admitter in self.alive)
+
+    def may_follow(self, uid: str) -> Resources:
+        """Return the same by the last tick's record, which may know no better than a maximum."""
+        keys = {(uid, admitter.name): Version() for admitter in self.alive}
+        shares = () if self.record is None else self.record.shares
+        chains = followed(shares, {name: version for (_, name), version in keys.items()})
+        pairs = [widest(chains.get(key, ())) for key in keys]
+        return total(floor.at_least(grant) for floor, grant in pairs)
 
     def _widest(self, admitter: Admitter, uid: str) -> Resources:
         """Return the larger of what it reported to hold and of any share it may follow since."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
 from schemas.units import Held
-from streams.core.reports import heard, merge
+from streams.core.reports import Reading, arrived_us, heard, merge
 
 
 def report(sequence: int, *held: tuple[str, int], full: bool = False) -> AdmitterReport:
@@ -67,3 +69,24 @@ def test_adoptions_are_kept_until_they_are_named_again() -> None:
     )
 
     assert merge(first, report(2, ("x", 1))).adoptions == (adopted,)
+
+
+@pytest.mark.parametrize(
+    ("stored_s", "read_s", "last_stored_s", "last_read_s", "arrived_s"),
+    [
+        pytest.param(7, 100, 9, 102, 100, id="read at once: when it was read"),
+        pytest.param(7, 100, 57, 150, 100, id="however long ago"),
+        pytest.param(7, 100, 27, 100, 80, id="of a backlog: as long before as it was stored"),
+        pytest.param(7, 100, 27, 101, 81, id="also when it was read in two batches"),
+        pytest.param(7, 100, 900, 100, 70, id="at most hold before, should a clock have jumped"),
+        pytest.param(900, 100, 7, 100, 100, id="a clock that jumped back makes nothing old"),
+    ],
+)
+def test_when_a_report_arrived(
+    stored_s: int, read_s: int, last_stored_s: int, last_read_s: int, arrived_s: int
+) -> None:
+    """A hold of 30 s; the broker's clock is its own."""
+    reading = Reading(read_us=read_s, stored_us=stored_s)
+    last = Reading(read_us=last_read_s, stored_us=last_stored_s)
+
+    assert arrived_us(reading, last, hold_us=30) == arrived_s
