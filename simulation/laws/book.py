@@ -78,7 +78,7 @@ class LawBook:
             gate = door.gate
             if gate is not place.gate:
                 self._turn(place, gate)
-            if place.look(now_us):
+            if place.look(door.clock, now_us=now_us):
                 self._add(place.check_version())
         expiry_us = self.shadow.next_expiry_us
         if expiry_us is not None and expiry_us <= now_us:

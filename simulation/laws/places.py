@@ -15,6 +15,7 @@ from schemas.units import Held
 from simulation.laws.broken import Broken
 from simulation.laws.lines import Triple, most, triple
 from simulation.laws.staleness import Freshness
+from simulation.pools.clocks import Clock
 
 _NOTHING: Triple = (0, 0, 0)
 
@@ -80,7 +81,7 @@ class Place:
         self.parts = Parts() if self.desk is None else parts_of(self.desk)
         self._outlook, self._depth_tokens = None, 0
 
-    def look(self, now_us: int) -> bool:
+    def look(self, clock: Clock, *, now_us: int) -> bool:
         """Notice a report sent or a state followed; say whether the state is another one."""
         desk = self.desk
         if desk is None or (desk.version is self.version and desk.sequence == self.sequence):
@@ -88,7 +89,7 @@ class Place:
         follows = desk.version != self.version
         self.fell = self.fell or desk.version < self.version
         self.version, self.sequence = desk.version, desk.sequence
-        self.freshness.look(desk, now_us=now_us)
+        self.freshness.look(desk, clock, now_us=now_us)
         if follows:
             self.parts = parts_of(desk)
         return follows

@@ -21,7 +21,7 @@ from schemas.positions import Version
 from schemas.state import AdmissionState
 from schemas.units import NOTHING_HELD
 from simulation.laws.broken import Broken
-from simulation.laws.lines import TRIPLE_NAMES, Triple, less, most, plus, stock, triple
+from simulation.laws.lines import TRIPLE_NAMES, Triple, least, less, most, plus, stock, triple
 from simulation.laws.places import Place
 
 STATES_MAX: Final = 512
@@ -39,8 +39,19 @@ class _State:
     version: Version
     usable: dict[Key, Triple]
     granted: dict[Key, Triple]
-    """Grants and what is never lent of floors; common parts included."""
+    """Common parts included."""
     limits: dict[str, Triple]
+    lent: dict[str, Triple]
+    """What may be lent of the floors as they are now."""
+
+    def share(self, uid: str, incarnation: str) -> Triple:
+        """Return the larger of an admitter's parts of floor and grant."""
+        return self.usable.get((uid, incarnation), _NOTHING)
+
+    def counted(self, uid: str, incarnation: str, *, lent: Triple) -> Triple:
+        """Return what the pool must set aside for an admitter's share: what is not lent of it."""
+        key = (uid, incarnation)
+        return most(self.granted.get(key, _NOTHING), less(self.usable.get(key, _NOTHING), lent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +85,11 @@ class Raises:
         readers = self._readers(state, record, places)
         held = _held(record)
         for uid, limit in state.limits.items():
-            widest, raised = _reach(readers, (uid,), held, lambda each: each.usable, state)
-            for i, unit in enumerate(TRIPLE_NAMES):
-                if raised[i] and widest[i] > limit[i]:
-                    text = (
-                        f"{state.version} raises a share of {uid} while {widest[i]} {unit} may be "
-                        f"followed of a limit of {limit[i]}"
-                    )
-                    yield Broken(2, "share raised", text)
-        yield from _check_pool(triple(parts[0].capacity), state, readers, held)
+            widest, raised = _reach(readers, [uid], held, state, _State.share)
+            yield from _beyond(state, widest, raised, limit, f"a share of {uid}", "limit")
+        capacity = triple(parts[0].capacity)
+        widest, raised = _reach(readers, [*state.limits, COMMON], held, state, _counted_by(state))
+        yield from _beyond(state, widest, raised, capacity, "a granted or common part", "capacity")
         self._keep(state)
 
     def _readers(self, state: _State, record: TickRecord, places: Sequence[Place]) -> list[_Reader]:
@@ -116,15 +123,16 @@ def _state_of(parts: Sequence[AdmissionState], pool: Pool) -> _State:
     granted: dict[Key, Triple] = {
         (COMMON, view.incarnation): triple(view.common) for part in parts for view in part.admitters
     }
-    limits = {}
+    limits, lent = {}, {}
     for item in (item for part in parts for item in part.entitlements):
         limits[item.entitlement] = most(triple(item.floor), triple(item.grant))
         lendable = triple(pool.entitlements[item.entitlement].lendable)
+        lent[item.entitlement] = least(lendable, triple(item.floor))
         for share in item.shares:
             key = (item.entitlement, share.admitter)
             usable[key] = most(triple(share.floor), triple(share.grant))
-            granted[key] = most(triple(share.grant), less(triple(share.floor), lendable))
-    return _State(parts[0].version, usable, granted, limits)
+            granted[key] = triple(share.grant)
+    return _State(parts[0].version, usable, granted, limits, lent)
 
 
 def _held(record: TickRecord) -> dict[Key, Triple]:
@@ -139,39 +147,45 @@ def _held(record: TickRecord) -> dict[Key, Triple]:
     return held
 
 
-def _check_pool(
-    capacity: Triple, state: _State, readers: Sequence[_Reader], held: dict[Key, Triple]
-) -> Iterator[Broken]:
-    uids = (*state.limits, COMMON)
-    widest, raised = _reach(readers, uids, held, lambda each: each.granted, state)
-    for i, unit in enumerate(TRIPLE_NAMES):
-        if raised[i] and widest[i] > capacity[i]:
-            text = (
-                f"{state.version} raises a granted or common part while {widest[i]} {unit} of them "
-                f"may be followed of a capacity of {capacity[i]}"
-            )
-            yield Broken(2, "grant raised", text)
+Amount = Callable[[_State, str, str], Triple]
+"""Of one state, for an entitlement (or COMMON) at an incarnation."""
+
+
+def _counted_by(now: _State) -> Amount:
+    return lambda state, uid, name: state.counted(uid, name, lent=now.lent.get(uid, _NOTHING))
 
 
 def _reach(
     readers: Sequence[_Reader],
     uids: Sequence[str],
     held: dict[Key, Triple],
-    amounts: Callable[[_State], dict[Key, Triple]],
     state: _State,
+    amount: Amount,
 ) -> tuple[Triple, list[bool]]:
     """Return what may be followed in all, and in which dimensions something is raised."""
     reach, raised = _NOTHING, [False, False, False]
     for reader in readers:
         for uid in uids:
-            key = (uid, reader.incarnation)
-            new = amounts(state).get(key, _NOTHING)
-            now = _widest([amounts(each).get(key, _NOTHING) for each in reader.followed])
-            known = _widest([amounts(each).get(key, _NOTHING) for each in reader.known])
-            known = most(known, held.get(key, _NOTHING))
+            name = reader.incarnation
+            new = amount(state, uid, name)
+            now = _widest([amount(each, uid, name) for each in reader.followed])
+            known = _widest([amount(each, uid, name) for each in reader.known])
+            known = most(known, held.get((uid, name), _NOTHING))
             raised = [flag or new[i] > known[i] for i, flag in enumerate(raised)]
             reach = plus(reach, most(now, new))
     return reach, raised
+
+
+def _beyond(
+    state: _State, widest: Triple, raised: list[bool], limit: Triple, what: str, of: str
+) -> Iterator[Broken]:
+    for i, unit in enumerate(TRIPLE_NAMES):
+        if raised[i] and widest[i] > limit[i]:
+            text = (
+                f"{state.version} raises {what} while {widest[i]} {unit} may be followed of a {of} "
+                f"of {limit[i]}"
+            )
+            yield Broken(2, "share raised" if of == "limit" else "grant raised", text)
 
 
 def _widest(amounts: Sequence[Triple]) -> Triple:

@@ -19,6 +19,7 @@ from schemas.units import US_PER_MS, US_PER_S
 from simulation.laws.broken import Broken
 from simulation.laws.lines import Triple, least, less, triple
 from simulation.laws.shadow import Entry, Shadow
+from simulation.pools.clocks import Clock
 
 DRIFT_DIVISOR: Final = 2_000
 """A clock may gain or lose one part in so many (500 ppm)."""
@@ -34,19 +35,25 @@ class Freshness:
     sent: dict[int, int] = field(default_factory=dict)
     """World time by sequence."""
     echoed_us: int | None = None
+    first: int = 0
+    """The last report before the judge came: up to it he believes the admitter."""
 
-    def look(self, desk: PoolDesk, *, now_us: int) -> None:
+    def look(self, desk: PoolDesk, clock: Clock, *, now_us: int) -> None:
         """Learn of a report that it has just sent, or of a state that it has just followed."""
+        if not self.sent:
+            self.first = desk.sequence
         if desk.sequence not in self.sent:
-            if not self.sent and desk.sequence > 1:
-                # It had been running when the judge came: its state is not older than that.
-                self.echoed_us = now_us if desk.lease.echoed_us is not None else None
             self.sent[desk.sequence] = now_us
             if len(self.sent) > SENT_MAX:
                 del self.sent[next(iter(self.sent))]
         view = desk.view(self.incarnation)
-        if view is not None and view.sequence > 0 and view.sequence in self.sent:
-            self.echoed_us = max(self.sent[view.sequence], self.echoed_us or 0)
+        if view is None or view.sequence == 0:
+            return
+        sent_us = self.sent.get(view.sequence)
+        if view.sequence <= self.first and desk.lease.echoed_us is not None:
+            sent_us = clock.world_us(desk.lease.echoed_us)
+        if sent_us is not None:
+            self.echoed_us = sent_us if self.echoed_us is None else max(sent_us, self.echoed_us)
 
     def age_us(self, now_us: int) -> int | None:
         """Return the age of its state, at least, by any clock that keeps its bounds."""
