@@ -41,6 +41,8 @@ class Case:
     engine: SlotEngineSpec
     behaviour: Behaviour
     marks_s: Mapping[str, tuple[float, float]]
+    partial_ms: int = 5_000
+    """A request that lasts longer is metered this often."""
 
     def scenario(self, choice: Choice, *, seed: int) -> Scenario:
         """Return the world of one run."""
@@ -54,6 +56,7 @@ class Case:
             replicas=self.replicas,
             timeline=self.timeline,
             scaling=self.scaling,
+            partial_us=self.partial_ms * US_PER_MS,
             mapping=self.mapping,
             behaviour=replace(self.behaviour, allow_demotion=choice.allow_demotion),
         )

@@ -12,6 +12,8 @@ from simulation.experiments.keys import ENTITLEMENT_KEYS, KEYS
 from simulation.experiments.policies import Choice
 from simulation.experiments.results import Line
 from simulation.experiments.series import reasons_of, series_of
+from simulation.experiments.starving import StarvingWatch
+from simulation.pools.tokenpools import TokenPools
 from simulation.world.world import World
 
 
@@ -32,10 +34,14 @@ def run_one(case: Case, choice: Choice, *, seed: int, with_series: bool = False)
     """Return what one policy does with the case on one seed."""
     scenario = case.scenario(choice, seed=seed)
     policy = policy_of(choice, scenario, admitters=case.admitters)
-    measures = World(scenario, policy).run()
+    watch = StarvingWatch(scenario.pool, policy) if isinstance(policy, TokenPools) else None
+    measures = World(scenario, policy, on_step=watch.look if watch else None).run()
     frame = case.frame(choice)
+    figures = figures_of(measures, frame)
+    if watch is not None and "peer_starved_s_max" in figures:
+        figures["peer_starved_ticks_max"] = watch.ticks_max
     return RunOutcome(
-        figures=checked(figures_of(measures, frame), KEYS),
+        figures=checked(figures, KEYS),
         entitlements={
             uid: checked(figures, ENTITLEMENT_KEYS)
             for uid, figures in entitlement_figures(measures, frame).items()

@@ -48,7 +48,8 @@ class Choice:
         if not self.spot_is_preemptible:
             return pool
         entitlements = {uid: _preemptible(each) for uid, each in pool.entitlements.items()}
-        return msgspec.structs.replace(pool, entitlements=entitlements)
+        leases = msgspec.structs.replace(pool.leases, renew_seconds=1, evict_grace_seconds=1)
+        return msgspec.structs.replace(pool, entitlements=entitlements, leases=leases)
 
 
 def _preemptible(entitlement: Entitlement) -> Entitlement:
@@ -93,7 +94,7 @@ POLICIES: Final[Mapping[str, Choice]] = _choices(
     ),
     Choice(
         name="token-pools/preemption",
-        about="token pools without headroom, spot served as preemptible: evicted, not waited for",
+        about="token pools, no headroom; spot is preemptible, told every second, gone in one",
         kind=Kind.TOKEN_POOLS,
         headroom_slots=0,
         spot_is_preemptible=True,

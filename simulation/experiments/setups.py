@@ -17,6 +17,7 @@ from schemas.pools import Pool, compile_pool
 from schemas.specs import (
     Amounts,
     EntitlementSpec,
+    Policy,
     PoolRecord,
     PoolRef,
     PoolSpec,
@@ -38,6 +39,8 @@ KV_BYTES_PER_TOKEN: Final = 147_456
 REFERENCE_SLO_MS: Final = 15_250
 ONE_ATTEMPT: Final = Behaviour(attempts_max=1)
 """A load generator that counts a 429 and sends its next request."""
+POLITE: Final = Behaviour()
+"""Clients that wait for Retry-After and come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,12 @@ class Setup:
 
 
 def _pool(
-    name: str, *, replicas: int, headroom: int, entitlements: tuple[EntitlementSpec, ...]
+    name: str,
+    *,
+    replicas: int,
+    headroom: int,
+    tick_ms: int,
+    entitlements: tuple[EntitlementSpec, ...],
 ) -> Pool:
     """Return the paper's capacity as so many equal replicas."""
     per_replica = Amounts(
@@ -93,6 +101,7 @@ def _pool(
         headroom=headroom,
         reference_slo_ms=REFERENCE_SLO_MS,
         default_max_tokens=64,
+        policy=Policy(tick_ms=tick_ms),
     )
     return compile_pool(PoolRecord(pool=spec, entitlements=entitlements))
 
@@ -124,7 +133,8 @@ CROSS_CLASS: Final = Setup(
     pool=_pool(
         "paper-1",
         replicas=1,
-        headroom=1,
+        headroom=2,
+        tick_ms=250,
         entitlements=(
             entitlement("guaranteed-a", "paper-1", ServiceClass.GUARANTEED, slots=6),
             entitlement("spot-b", "paper-1", ServiceClass.SPOT),
@@ -146,6 +156,7 @@ FAIR_SHARE: Final = Setup(
         "paper-2",
         replicas=2,
         headroom=0,
+        tick_ms=1_000,
         entitlements=(
             entitlement("elastic-copilot", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=500),
             entitlement("elastic-synth", "paper-2", ServiceClass.ELASTIC, slots=5, slo_ms=30_000),
@@ -157,7 +168,7 @@ FAIR_SHARE: Final = Setup(
     scarce=Span(start_s=30, end_s=120),
     replicas_scarce=1,
     policies=("token-pools", "none", "windowed", "paper-rule"),
-    behaviour=ONE_ATTEMPT,
+    behaviour=POLITE,
 )
 
 SETUPS: Final[Mapping[str, Setup]] = {setup.name: setup for setup in (CROSS_CLASS, FAIR_SHARE)}
