@@ -80,6 +80,8 @@ class LawBook:
                 self._turn(place, gate)
             if place.look(door.clock, now_us=now_us):
                 self._add(place.check_version())
+            for uid in place.raised_rates():
+                self.floors.raised(uid, now_us=now_us)
         expiry_us = self.shadow.next_expiry_us
         if expiry_us is not None and expiry_us <= now_us:
             self.shadow.expire(now_us)
@@ -288,7 +290,7 @@ class LawBook:
         self._add(self.conserving.check(self._pool, tick, lines))
         for uid in self._pool.entitlements:
             self.demand.note(uid, self.shadow, doors=len(self._places), now_us=now_us)
-        self._add(self.demand.tick(tick, alive=self._heard(now_us), now_us=now_us))
+        self._add(self.demand.tick(tick, self._heard(now_us), now_us=now_us))
         self._drain(now_us)
         in_force = tick.version == self.holdings.version
         bound = tick.overshoot_bound.tokens_per_s if in_force else 0
@@ -313,13 +315,13 @@ class LawBook:
                 self._add(reversible.check_gate(place.gate, place.index, self._pool, self.shadow))
                 self._add(reversible.check_adoptions(place.gate, self._pool, place.adopted))
 
-    def _heard(self, now_us: int) -> list[str]:
-        """Return the incarnations that can report now."""
+    def _heard(self, now_us: int) -> list[Place]:
+        """Return the admitters that can report now."""
         return [
-            door.incarnation
-            for door in self._policy.admitters
-            if door.gate is not None
-            and not door.gate.leaving
+            place
+            for place, door in zip(self._places, self._policy.admitters, strict=True)
+            if place.gate is not None
+            and not place.gate.leaving
             and max(door.paused_until_us, door.cut_off_until_us) <= now_us
         ]
 

@@ -9,7 +9,7 @@ was heard lately.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from schemas.pools import Pool
 from schemas.ticks import Tick
 from schemas.units import US_PER_MS, US_PER_S
 from simulation.laws.broken import Broken
+from simulation.laws.places import Place
 from simulation.laws.shadow import Shadow
 from simulation.policy import Ask, Denied
 
@@ -27,6 +28,8 @@ TICKS_MAX: Final = 4
 CONTENTION: Final = frozenset(each.value for each in RefusalReason if each.is_contention)
 TRANSIT_US: Final = 2 * US_PER_S
 """A report that was received was sent no longer ago than this before."""
+NEW_US: Final = 4 * US_PER_S
+"""A new owner takes everybody for heard just now; by then he has heard them."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class Demand:
     lows: dict[str, deque[tuple[int, int]]] = field(default_factory=lambda: defaultdict(deque))
     """By entitlement: (time, demand) whenever it changed, and at every tick."""
     short: dict[str, int] = field(default_factory=dict)
+    epoch: int = 0
+    began_us: int = 0
 
     def denied(self, ask: Ask, answer: Denied, *, door: int, now_us: int) -> None:
         """Count a refusal until its Retry-After has passed plus two ticks."""
@@ -73,18 +78,31 @@ class Demand:
             lows.pop()
         lows.append((now_us, demand))
 
-    def tick(self, tick: Tick, *, alive: Collection[str], now_us: int) -> Iterator[Broken]:
-        """Yield entitlements of whose steady demand a tick knows too little."""
+    def tick(self, tick: Tick, places: Sequence[Place], *, now_us: int) -> Iterator[Broken]:
+        """Yield entitlements of whose steady demand a tick knows too little.
+
+        ``places`` are the admitters that can report now.
+        """
+        if tick.version.epoch != self.epoch:
+            self.epoch, self.began_us = tick.version.epoch, now_us
         ages_us = {
             item.incarnation: item.age_ms * US_PER_MS for item in tick.inputs.reports if item.alive
         }
         recent = 2 * self.pool.policy.tick_ms * US_PER_MS + US_PER_S
-        if not set(alive) <= ages_us.keys() or max(ages_us.values(), default=recent + 1) > recent:
+        is_new = now_us - self.began_us < NEW_US
+        unheard = not {place.freshness.incarnation for place in places} <= ages_us.keys()
+        if is_new or unheard or max(ages_us.values(), default=recent + 1) > recent:
             self.short.clear()
             return
         since_us = now_us - max(ages_us.values()) - TRANSIT_US
+        doors = {place.index for place in places}
         for item in tick.inputs.entitlements:
-            yield from self._judge(item.entitlement, item.demand.slots, since_us=since_us)
+            uid = item.entitlement
+            if all(door in doors for _, door, _ in self.refused[uid].values()):
+                seen = item.demand.slots + sum(_withdrawn(place, uid) for place in places)
+                yield from self._judge(uid, seen, since_us=since_us)
+            else:
+                self.short[uid] = 0
 
     def _judge(self, uid: str, seen: int, *, since_us: int) -> Iterator[Broken]:
         lows = self.lows[uid]
@@ -98,3 +116,12 @@ class Demand:
                 f"{least} are held or were refused all that time"
             )
             yield Broken(6, "demand unseen", text)
+
+
+def _withdrawn(place: Place, uid: str) -> int:
+    """Return the slots of tickets that came back here: pending elsewhere, perhaps lapsed there.
+
+    How old a ticket is says a wall clock, so some are taken off for too long.
+    """
+    account = None if place.desk is None else place.desk.accounts.get(uid)
+    return 0 if account is None else account.withdrawn.total.slots

@@ -1,7 +1,8 @@
 """Law 3: a dedicated or guaranteed request inside its own floor is never refused for contention.
 
 Inside: with it, the entitlement holds no more slots and KV cache than its floor, over all admitters
-and graves, and no token that it was charged is left undrained at the floor's rate.  Its admitter
+and graves, and no token that it was charged is left undrained at the rate of the floor; a share that
+was raised arrives with a full bucket, so a whole one is charged for it.  Its admitter
 may lack a part of the floor: then the reason is ``share_exhausted``, the home is named unless this
 is the home, and the part is really used up.  The floor is the smallest of the spec's, the newest
 tick's and the one in the state that the admitter follows, since a floor may be scaled.
@@ -53,6 +54,13 @@ class Floors:
         """Charge an estimate, or correct it (never below nothing)."""
         meter = self._drained(uid, now_us)
         meter.level = max(0, meter.level + tokens * US_PER_S)
+
+    def raised(self, uid: str, *, now_us: int) -> None:
+        """A share arrives with a full bucket: its floor has to drain that first."""
+        spec = self.pool.entitlements.get(uid)
+        if spec is not None and spec.service_class.is_reserved:
+            full = spec.floor.tokens_per_s * self.pool.bucket_s
+            self.charge(uid, full, now_us=now_us)
 
     def denied(
         self, ask: Ask, answer: Denied, place: Place, shadow: Shadow, *, now_us: int

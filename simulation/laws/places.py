@@ -68,6 +68,8 @@ class Place:
     sequence: int = -1
     fell: bool = False
     """It followed a lower version than before."""
+    _rated: object = None
+    _rates: dict[str, int] = field(default_factory=dict)
     _outlook: object = None
     _depth_tokens: int = 0
 
@@ -79,6 +81,7 @@ class Place:
         self.adopted = {}
         self.version, self.sequence = NO_VERSION, -1
         self.parts = Parts() if self.desk is None else parts_of(self.desk)
+        self._rated, self._rates = None, {}
         self._outlook, self._depth_tokens = None, 0
 
     def look(self, clock: Clock, *, now_us: int) -> bool:
@@ -100,6 +103,18 @@ class Place:
             self.fell = False
             text = f"admitter {self.index} follows {self.version} after a newer state"
             yield Broken(2, "older state", text)
+
+    def raised_rates(self) -> Iterator[str]:
+        """Yield the entitlements whose share of throughput has grown since the last time."""
+        desk = self.desk
+        if desk is None or desk.outlook is self._rated:
+            return
+        self._rated = desk.outlook
+        for uid, room in desk.outlook.rooms.items():
+            rate = room.usable.tokens_per_s
+            if rate > self._rates.get(uid, 0):
+                yield uid
+            self._rates[uid] = rate
 
     @property
     def depth_tokens(self) -> int:
