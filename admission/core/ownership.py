@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from admission.core.answers import Elsewhere, NotYet
+from admission.core.answers import Elsewhere, NotYet, Unknown
 from admission.core.pool import PoolDesk
 from admission.core.tokens import ReservationClaims
 
@@ -22,7 +22,7 @@ class Ours(Enum):
     ADOPT = "adopt"
 
 
-Owner = Ours | Elsewhere | NotYet
+Owner = Ours | Elsewhere | Unknown | NotYet
 
 
 def owner_of(claims: ReservationClaims, desk: PoolDesk) -> Owner:
@@ -37,6 +37,8 @@ def owner_of(claims: ReservationClaims, desk: PoolDesk) -> Owner:
         return Elsewhere(view.url, "another admitter gave this reservation")
     homes = (s.home for s in desk.state.entitlements if s.entitlement == claims.entitlement)
     home = next(homes, "")
+    if not home and claims.entitlement not in desk.spec.entitlements:
+        return Unknown("its entitlement was removed")
     if home == desk.incarnation:
         return Ours.ADOPT
     home_view = desk.view(home)

@@ -41,6 +41,7 @@ class Door:
 
     index: int
     pool: Pool
+    """As applied last: what a new process reads first."""
     clock: Clock
     signer: Signer
     agenda: Agenda
@@ -50,6 +51,8 @@ class Door:
     tell: Tell
     phase_us: int = 0
     """When its loop begins, after its start."""
+    known: Pool = field(init=False)
+    """The spec as the process knows it."""
     admitter: Admitter | None = None
     """None: the process is down."""
     paused_until_us: int = BEFORE_ALL_US
@@ -104,6 +107,7 @@ class Door:
         self._life += 1
         self._now_us = now_us
         gate = Gate(self._next_incarnation(), self.url, self.signer)
+        self.known = self.pool
         gate.follow_pool(self.pool, now=self.moment(now_us))
         self.admitter = Admitter(
             gate=gate,
@@ -118,6 +122,17 @@ class Door:
         self.states.join(self._reader, now_us=now_us, from_beginning=True)
         self.tell(now_us, self.name, "starts", f"as {gate.incarnation}")
         self.agenda.at(now_us + self.phase_us, partial(self._loop, self._life))
+
+    def follow_spec(self, pool: Pool, now_us: int) -> None:
+        """Read another spec from ``pools``, or later if it stands still or is cut off."""
+        readable_us = max(self.paused_until_us, self.cut_off_until_us)
+        if readable_us > now_us:
+            self.agenda.at(readable_us, partial(self.follow_spec, pool))
+        elif self.admitter is not None and pool.version > self.known.version:
+            self.known = pool
+            self._now_us = now_us
+            self.admitter.gate.follow_pool(pool, now=self.moment(now_us))
+            self.tell(now_us, self.name, "spec", f"version {pool.version}")
 
     def kill(self, now_us: int, *, restart_us: int, what: str = "kill") -> bool:
         """End the process with everything it knew; say whether there was one."""
@@ -186,7 +201,7 @@ class Door:
 
     def _set_next(self, now_us: int) -> None:
         """Keep the beat; after a pause begin a new one instead of catching up."""
-        tick_us = self.pool.policy.tick_ms * US_PER_MS
+        tick_us = self.known.policy.tick_ms * US_PER_MS
         due_us = max(self._report_due_us, now_us - tick_us) + tick_us
         self._report_due_us = due_us if due_us > now_us else now_us + tick_us
 

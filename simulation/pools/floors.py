@@ -28,8 +28,8 @@ def is_inside_floor(
 ) -> bool:
     """Say whether the entitlement holds, with this request, no more than its floor as published."""
     desk = asked.desk
-    entitlement = pool.entitlements[body.entitlement]
-    if desk is None or not entitlement.service_class.is_reserved:
+    entitlement = pool.entitlements.get(body.entitlement)
+    if desk is None or entitlement is None or not entitlement.service_class.is_reserved:
         return False
     floor = entitlement.floor
     states = () if desk.state is None else desk.state.entitlements
@@ -40,7 +40,7 @@ def is_inside_floor(
     slots, kv_bytes = need.slots + lost.slots, need.kv_bytes + lost.kv_bytes
     level_tokens = 0
     for door in doors:
-        account = None if door.desk is None else door.desk.accounts[body.entitlement]
+        account = None if door.desk is None else door.desk.accounts.get(body.entitlement)
         if account is not None:
             slots, kv_bytes = slots + account.slots, kv_bytes + account.kv_bytes
             level_tokens += account.share.level_tokens(door.moment(now_us).mono_us)

@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from schemas.pools import Pool
 from schemas.units import US_PER_MS, US_PER_S
 from simulation.pools.agenda import Agenda
 from simulation.pools.clocks import BEFORE_ALL_US, drawn
@@ -102,6 +103,19 @@ class Group:
         if fault.lasts_us > session_us:
             self.agenda.at(now_us + session_us, partial(self._lose, worker))
         return True
+
+    def follow_spec(self, pool: Pool, now_us: int) -> None:
+        """Let every worker that runs know another spec; one that stands still reads it later."""
+        for worker in self.workers:
+            if worker.paused_until_us > now_us:
+                self.agenda.at(worker.paused_until_us, partial(self._know, worker, pool))
+            else:
+                self._know(worker, pool, now_us)
+
+    def _know(self, worker: Worker, pool: Pool, now_us: int) -> None:
+        if pool.version > worker.owner.pool.version:
+            worker.owner.pool = pool
+            self.tell(now_us, worker.owner.name, "spec", f"version {pool.version}")
 
     def _lose(self, worker: Worker, now_us: int) -> None:
         """Replace a silent owner."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -69,6 +70,7 @@ class Machine:
         self._log = UsageLog(pool, faults=faults.usage, random=Random(f"{seed}/usage"))
         self._scaler = Scaler(pool)
         self._durable = Durable(pool, self._log, self._states, on_tick=self._scaler.see)
+        self._specs = Random(f"{seed}/pools")
         self._group = Group(
             self._durable,
             self._reports,
@@ -95,6 +97,19 @@ class Machine:
         if now_us >= self._silent_until_us:
             self._report_capacity(WriterRank.CONTROLLER, now_us)
         self._tell(now_us, "controller", "replicas", f"{ready} ready {starting} starting")
+
+    def respec(self, pool: Pool, *, now_us: int) -> None:
+        """Apply another spec of the pool, with a higher version; every process reads it later."""
+        assert pool.name == self.pool.name
+        assert pool.version > self.pool.version
+        self.advance(now_us=now_us)
+        self.pool = self._durable.pool = pool
+        self._log.know(pool)
+        self._tell(now_us, "operator", "applies", f"version {pool.version}")
+        for door in self.admitters:
+            door.pool = pool
+            self._agenda.at(now_us + self._spec_delay_us(), partial(door.follow_spec, pool))
+        self._agenda.at(now_us + self._spec_delay_us(), partial(self._group.follow_spec, pool))
 
     def next_event_us(self) -> int | None:
         """Return when something happens next."""
@@ -250,6 +265,10 @@ class Machine:
             )
             for index in range(doors)
         )
+
+    def _spec_delay_us(self) -> int:
+        bounds = self._faults.states
+        return self._specs.randint(bounds.delay_ms_min, bounds.delay_ms_max) * US_PER_MS
 
     def _begin(self, now_us: int) -> None:
         self._begun = True

@@ -55,6 +55,7 @@ class Durable:
     """What outlives every owner: logs, changelogs and topics."""
 
     pool: Pool
+    """As applied last."""
     usage: UsageLog
     states: Topic
     consumption: list[dict[bytes, bytes]] = field(
@@ -99,6 +100,8 @@ class Owner:
     generation: int
     durable: Durable
     clock: Clock
+    pool: Pool = field(init=False)
+    """The spec as this worker knows it."""
     doomed: Stage | None = None
     """Where it is about to crash."""
     reports: dict[str, Reported] = field(default_factory=dict)
@@ -110,6 +113,7 @@ class Owner:
     _ticked_us: int | None = None
 
     def __post_init__(self) -> None:
+        self.pool = self.durable.pool
         for partition in range(PARTITIONS):
             self.ledgers.append(self._restored(partition))
         stored = latest_ticks(self.durable.debt).get(self.durable.pool.name)
@@ -197,14 +201,10 @@ class Owner:
         )
 
     def _fold(self, ledger: Ledger, records: Sequence[Record], *, now_us: int) -> None:
-        outcome = fold(
-            ledger.states,
-            records,
-            specs={self.durable.pool.name: self.durable.pool},
-            place=ledger.place,
-            bound=ledger.bound,
-            marks_max=MARKS_MAX_DEFAULT,
-        )
+        outcome = self._judge(ledger, records)
+        if outcome.misses_spec:
+            self.pool = self.durable.pool
+            outcome = self._judge(ledger, records)
         if outcome.partition is None:
             return
         outcome = self._judged(ledger, outcome, now_us=now_us)
@@ -224,6 +224,16 @@ class Owner:
             ledger.generations.pop(base, None)
         apply(ledger.states, outcome)
         self._serve(outcome.increments, now_us=now_us)
+
+    def _judge(self, ledger: Ledger, records: Sequence[Record]) -> Outcome:
+        return fold(
+            ledger.states,
+            records,
+            specs={self.pool.name: self.pool},
+            place=ledger.place,
+            bound=ledger.bound,
+            marks_max=MARKS_MAX_DEFAULT,
+        )
 
     def _judged(self, ledger: Ledger, outcome: Outcome, *, now_us: int) -> Outcome:
         """Write forwards and verdicts; return the outcome that knows where they end."""
@@ -246,7 +256,7 @@ class Owner:
             )
 
     def _sources(self, world_us: int) -> TickSources:
-        pool, now_us = self.durable.pool, self.clock.wall_us(world_us)
+        pool, now_us = self.pool, self.clock.wall_us(world_us)
         last_us = self._ticked_us
         since_us = min(
             now_us - pool.policy.tick_ms * US_PER_MS if last_us is None else last_us, now_us
@@ -266,7 +276,7 @@ class Owner:
         )
 
     def _heard(self, now_us: int) -> tuple[Reported, ...]:
-        oldest_us = now_us - silent_us_max(self.durable.pool.leases)
+        oldest_us = now_us - silent_us_max(self.pool.leases)
         for name in [n for n, each in self.reports.items() if each.received_us < oldest_us]:
             del self.reports[name]
         return tuple(self.reports.values())

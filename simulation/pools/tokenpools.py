@@ -11,6 +11,9 @@ decided in ``admission.core`` and ``streams.core``.
     while (due_us := pools.next_event_us()) is not None and due_us <= 60_000_000:
         pools.advance(now_us=due_us)
 
+``respec`` applies another spec on the way.  Not modelled: calls that an admitter which stands still
+reads when it wakes, after its gateway has given up.
+
 Everything has been running for ``WARM_UP_US`` before world time 0, without faults, so the first
 request finds admitters with shares.  The story's times may therefore be negative.
 
@@ -61,6 +64,8 @@ from simulation.pools.machine import Machine
 
 RETRY_DOWN_US: Final = 500_000
 """When a gateway asks a door again that did not answer."""
+UNKNOWN_ENTITLEMENT: Final = "unknown_entitlement"
+"""404: the admitter's spec has no such entitlement (yet, or any more)."""
 UNANSWERED_MAX: Final = 10_000
 """Settlements without an answer that gateways remember, the oldest forgotten first."""
 
@@ -81,6 +86,8 @@ class TokenPools(Machine):
         if admitter is None:
             return NotNow(retry_in_us=RETRY_DOWN_US)
         body = _body(ask, pool=self.pool.name)
+        if ask.entitlement not in admitter.gate.desks[self.pool.name].spec.entitlements:
+            return Denied(reason=UNKNOWN_ENTITLEMENT)
         answer = admitter.gate.reserve(body, now=at.moment(now_us))
         evict = self._victims(answer, door=at, now_us=now_us)
         if isinstance(answer, Refused):

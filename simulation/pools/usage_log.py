@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from schemas.partitioning import partition_of
 from schemas.pools import Pool
 from schemas.units import NO_TOKENS, PPM, US_PER_MS, US_PER_S, TokenCounts
@@ -88,6 +90,11 @@ class UsageLog:
     def on_their_way(self) -> int:
         """Events that have not arrived."""
         return len(self._arrivals)
+
+    def know(self, pool: Pool) -> None:
+        """Follow another spec; gateways go on with what they know of removed entitlements."""
+        entitlements = self._pool.entitlements | pool.entitlements
+        self._pool = replace(pool, entitlements=entitlements)
 
     def send(self, usage: Usage, *, now_us: int) -> None:
         """Let a gateway emit one event."""

@@ -5,7 +5,16 @@ from msgspec.structs import replace
 from admission.core.answers import Closed, Elsewhere, NotYet, Renewed, Unknown
 from schemas.reservations import Reservation, SettleBody
 from schemas.units import NO_TOKENS, NOTHING_HELD, Held
-from tests.unit.admission.pools import FLOOR, HERE, POOL, THERE, World, state
+from tests.unit.admission.pools import (
+    ALL_CLASSES,
+    FLOOR,
+    HERE,
+    POOL,
+    THERE,
+    World,
+    pool,
+    state,
+)
 
 ALL = {HERE: True, THERE: True}
 USED = SettleBody(input_tokens=10, output_tokens=10)
@@ -111,6 +120,15 @@ def test_an_owner_that_the_newer_state_no_longer_lists_is_dead() -> None:
     world.share({"guaranteed": FLOOR}, tick=5)
 
     assert isinstance(renewed(world, reservation.reservation_id), Renewed)
+
+
+def test_nobody_waits_for_a_home_of_an_entitlement_that_was_removed() -> None:
+    _, reservation = elsewhere()
+    kept = tuple(each for each in ALL_CLASSES if each.uid != "guaranteed")
+    world = World(spec=pool(*kept))
+    world.share({}, tick=5)
+
+    assert renewed(world, reservation.reservation_id) == Unknown("its entitlement was removed")
 
 
 def test_an_id_that_nobody_signed_is_unknown() -> None:

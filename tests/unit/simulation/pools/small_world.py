@@ -122,7 +122,7 @@ class SmallWorld:
                 input_tokens=INPUT_TOKENS,
                 max_tokens=self.random.randint(10, 300),
             )
-            self._at(now_us, lambda at_us, ask=ask: self._ask(ask, at_us))  # type: ignore[misc] # bound early
+            self.at(now_us, lambda at_us, ask=ask: self._ask(ask, at_us))  # type: ignore[misc] # bound early
 
     def _ask(self, ask: Ask, now_us: int) -> None:
         door = self.random.randrange(self.doors)
@@ -149,9 +149,9 @@ class SmallWorld:
             ends_us=now_us + tokens * US_PER_S // TOKENS_PER_S,
             metered_us=now_us,
         )
-        self._at(running.ends_us, lambda at_us: self._end(running, at_us))
-        self._at(now_us + granted.renew_in_us, lambda at_us: self._renew(running, at_us))
-        self._at(now_us + PARTIAL_US, lambda at_us: self._meter_partly(running, at_us))
+        self.at(running.ends_us, lambda at_us: self._end(running, at_us))
+        self.at(now_us + granted.renew_in_us, lambda at_us: self._renew(running, at_us))
+        self.at(now_us + PARTIAL_US, lambda at_us: self._meter_partly(running, at_us))
 
     def _renew(self, running: Running, now_us: int) -> None:
         if now_us >= running.ends_us:
@@ -177,7 +177,7 @@ class SmallWorld:
             case Unknown():
                 self.unknown += 1
                 return
-        self._at(again_us, lambda at_us: self._renew(running, at_us))
+        self.at(again_us, lambda at_us: self._renew(running, at_us))
 
     def _stop(self, running: Running, now_us: int) -> None:
         """End an evicted request at once, with what it has produced."""
@@ -187,7 +187,7 @@ class SmallWorld:
     def _meter_partly(self, running: Running, now_us: int) -> None:
         if now_us < running.ends_us:
             self._meter(running, now_us, final=False)
-            self._at(now_us + PARTIAL_US, lambda at_us: self._meter_partly(running, at_us))
+            self.at(now_us + PARTIAL_US, lambda at_us: self._meter_partly(running, at_us))
 
     def _meter(self, running: Running, now_us: int, *, final: bool) -> None:
         output = (now_us - running.began_us) * TOKENS_PER_S // US_PER_S
@@ -238,9 +238,10 @@ class SmallWorld:
             case Elsewhere(door=door):
                 running.door = door
         if now_us < running.ends_us + SETTLE_US_MAX:
-            self._at(now_us + 500_000, lambda at_us: self._settle(running, at_us))
+            self.at(now_us + 500_000, lambda at_us: self._settle(running, at_us))
 
-    def _at(self, at_us: int, action: Callable[[int], None]) -> None:
+    def at(self, at_us: int, action: Callable[[int], None]) -> None:
+        """Let something happen then."""
         self._put += 1
         heapq.heappush(self._heap, (at_us, self._put, action))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 
 from admission.core.staleness import Freshness
 from schemas.units import US_PER_S, Held
@@ -208,6 +209,23 @@ def test_whatever_goes_wrong_the_ledger_is_exact(seed: int, faults: Faults) -> N
     world.on_step = check
 
     world.run(30, arrivals_until_s=28)
+
+
+def test_another_spec_reaches_every_process_and_what_a_removed_entitlement_held_ends() -> None:
+    world = SmallWorld("spec", doors=4, faults=MILD)
+    pool = world.pool
+    kept = {uid: each for uid, each in pool.entitlements.items() if uid != "elastic-a"}
+    changed = structs.replace(pool, version=pool.version + 1, entitlements=kept)
+    world.at(20 * US_PER_S, lambda now_us: world.pools.respec(changed, now_us=now_us))
+
+    world.run(70, arrivals_until_s=35)
+
+    pools, record = world.pools, world.pools.record
+    assert record is not None
+    assert {gate.desks[pool.name].spec.version for gate in pools.gates()} == {changed.version}
+    assert record.state[0].spec_version == changed.version
+    assert world.denied["unknown_entitlement"] > 0
+    assert (pools.held(), record.held) == (Held(), Held())
 
 
 def test_no_fault_begins_after_the_calm() -> None:
