@@ -144,15 +144,16 @@ class WindowedReserve:
     def settle(
         self, handle: str, used: TokenCounts, *, door: int, completed: bool, now_us: int
     ) -> Ended | Unknown:
-        """Refund into the window that runs now, whenever the reservation was made."""
+        """Refund into the window that runs now, whenever the reservation was made.
+
+        In one that is over the refund is lost: the next begins at 0.
+        """
         reserved = self._reserved.pop(handle, None)
         if reserved is None:
             return Unknown()
         uid = reserved.ask.entitlement
         reserved.store.parallel[uid].pop(handle, None)
-        window = reserved.store.windows[uid]
-        if window.is_open(now_us):
-            window.tokens += used.total - reserved.tokens
+        reserved.store.windows[uid].tokens += used.total - reserved.tokens
         self._floors.ended(reserved.ask, used, now_us=now_us)
         return Ended(first=True)
 

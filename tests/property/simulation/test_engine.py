@@ -152,6 +152,19 @@ def test_a_cancelled_job_frees_its_slot_for_the_next() -> None:
     assert [event.timing.started_us for event in engine.advance(now_us=700_000)] == [0, 600_000]
 
 
+def test_a_job_that_was_cancelled_and_came_back_takes_its_whole_time_again() -> None:
+    engine = SlotEngine(SPEC, replicas=1)
+    job = Job(id=1, input_tokens=50, output_tokens=50)
+    engine.submit(job, now_us=0)
+    engine.cancel(1, now_us=400_000)
+    engine.submit(job, now_us=400_000)
+
+    events = engine.advance(now_us=1_399_999)
+
+    assert [type(event) for event in events] == [Started, Started]
+    assert engine.next_event_us() == 1_400_000
+
+
 def test_a_replica_that_is_taken_away_finishes_what_it_runs() -> None:
     engine = SlotEngine(SPEC, replicas=2)
     for number in range(8):
