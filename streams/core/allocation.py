@@ -207,7 +207,7 @@ def _serve(
     ]
     share(lines, weights=[weights[i] for i in who])
     for column, line in zip(columns, lines, strict=True):
-        column.left -= line.used()
+        column.left -= line.spent
         for i, got in zip(who, line.got, strict=True):
             column.grants[i] = got
 

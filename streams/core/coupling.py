@@ -8,7 +8,7 @@ Why that ends, and where, stands in ``streams.core.allocation``, the only caller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -36,27 +36,31 @@ class Line:
     got: list[int] = field(default_factory=list)
     fits: bool = True
     """Whether the last fill gave everybody what it was asked for."""
+    spent: int = 0
+    """What the grants take of the room."""
 
     def fill(self, wants: list[int]) -> None:
         """Give the members what they want as far as there is room."""
         more = [
             want - base if want > base else 0 for want, base in zip(wants, self.base, strict=True)
         ]
-        self.fits = sum(more) <= self.room
+        total = sum(more)
+        self.fits = total <= self.room
         if self.fits:
-            self.got = wants
+            self.got, self.spent = wants, total
             return
         parts = fill(more, self.weights(), self.room)
         self.got = [
             part + (want if want < base else base)
             for want, base, part in zip(wants, self.base, parts, strict=True)
         ]
+        self.spent = self.room
 
-    def used(self) -> int:
-        """Return what the grants take of the room."""
-        return sum(
-            [got - base for got, base in zip(self.got, self.base, strict=True) if got > base]
-        )
+    def set(self, i: int, amount: int) -> None:
+        """Change what one member gets."""
+        base = self.base[i]
+        self.spent += max(amount, base) - max(self.got[i], base)
+        self.got[i] = amount
 
 
 Short = dict[int, tuple[int, int]]
@@ -65,21 +69,26 @@ Short = dict[int, tuple[int, int]]
 
 def share(lines: Sequence[Line], *, weights: Sequence[int]) -> None:
     """Set what each member gets in each dimension; ``weights`` say who is topped up first."""
-    _coupled(lines)
+    short = _coupled(lines)
     if not all(line.fits for line in lines):
-        _top_up(lines, weights)
+        _top_up(lines, weights, short)
 
 
-def _coupled(lines: Sequence[Line]) -> None:
-    """Fill the lines round by round, until no cut leaves room that another could use."""
+def _coupled(lines: Sequence[Line]) -> Short:
+    """Fill the lines round by round, until no cut leaves room that another could use.
+
+    Returns who did not get all it wants.
+    """
+    short: Short = {}
     for _ in range(ROUNDS_MAX):
-        short: Short = {}
+        short = {}
         for line in sorted(lines, key=_contention, reverse=True):
             line.fill(_usable(line.wants, line.asked, short))
             _note(short, line)
         cut = [line for line in lines if _cut(line, short)]
         if all(line.fits for line in cut):
             break
+    return short
 
 
 def _contention(line: Line) -> tuple[bool, Fraction]:
@@ -116,53 +125,40 @@ def _cut(line: Line, short: Short) -> bool:
     usable = _usable(line.wants, line.got, short)
     if usable == line.got:
         return False
+    line.got = list(line.got)
     for i in short:
         if usable[i] < line.got[i]:
             line.asked[i] = usable[i]
-    line.got = usable
+            line.set(i, usable[i])
     return True
 
 
-def _top_up(lines: Sequence[Line], weights: Sequence[int]) -> None:
-    """Raise who is short, one after the other, as far as its scarcest dimension has room."""
-    rooms = [line.room - line.used() for line in lines]
-    for i in _raisable(lines, rooms, weights):
+def _top_up(lines: Sequence[Line], weights: Sequence[int], short: Short) -> None:
+    """Raise who is short, the heaviest first, as far as its scarcest dimension has room."""
+    for i in sorted(_with_room(lines, short), key=lambda i: -weights[i]):
+        if not _with_room(lines, (i,)):
+            continue
         most = [
-            min(line.caps[i], max(line.got[i], line.base[i]) + room)
-            for line, room in zip(lines, rooms, strict=True)
+            min(line.caps[i], max(line.got[i], line.base[i]) + line.room - line.spent)
+            for line in lines
         ]
         got, of = 1, 1
         for line, amount in zip(lines, most, strict=True):
             if amount * of < got * line.wants[i]:
                 got, of = amount, line.wants[i]
-        for d, line in enumerate(lines):
-            before, base = line.got[i], line.base[i]
-            line.got[i] = max(before, min(most[d], ceil_div(line.wants[i] * got, of)))
-            rooms[d] -= max(line.got[i], base) - max(before, base)
+        for line, amount in zip(lines, most, strict=True):
+            line.set(i, max(line.got[i], min(amount, ceil_div(line.wants[i] * got, of))))
 
 
-def _raisable(lines: Sequence[Line], rooms: Sequence[int], weights: Sequence[int]) -> Iterator[int]:
-    """Yield who is short in no dimension that is used up, the heaviest first."""
-    short = {
-        i
-        for line in lines
-        for i, (got, cap) in enumerate(zip(line.got, line.caps, strict=True))
-        if got < cap
-    }
-    for i in sorted(_with_room(lines, rooms, short), key=lambda i: -weights[i]):
-        yield from _with_room(lines, rooms, (i,))
-
-
-def _with_room(
-    lines: Sequence[Line], rooms: Sequence[int], members: Collection[int]
-) -> Collection[int]:
+def _with_room(lines: Sequence[Line], members: Collection[int]) -> Collection[int]:
     """Return the members that every dimension which they want more of has something for."""
-    for line, room in zip(lines, rooms, strict=True):
+    for line in sorted(lines, key=lambda line: line.room - line.spent):
         got, base, wants, caps = line.got, line.base, line.wants, line.caps
+        is_left = line.room > line.spent
         members = [
             i
             for i in members
-            if got[i] == wants[i] or (got[i] < caps[i] and (room > 0 or got[i] < base[i]))
+            if got[i] == wants[i] or (got[i] < caps[i] and (is_left or got[i] < base[i]))
         ]
     return members
 
