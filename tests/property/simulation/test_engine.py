@@ -155,13 +155,16 @@ def test_a_cancelled_job_frees_its_slot_for_the_next() -> None:
 def test_a_job_that_was_cancelled_and_came_back_takes_its_whole_time_again() -> None:
     engine = SlotEngine(SPEC, replicas=1)
     job = Job(id=1, input_tokens=50, output_tokens=50)
+    sooner = Job(id=2, input_tokens=50, output_tokens=40)
     engine.submit(job, now_us=0)
+    engine.submit(sooner, now_us=0)
     engine.cancel(1, now_us=400_000)
     engine.submit(job, now_us=400_000)
 
     events = engine.advance(now_us=1_399_999)
 
-    assert [type(event) for event in events] == [Started, Started]
+    assert [event.job.id for event in events] == [1, 2, 1, 2]
+    assert isinstance(events[-1], Finished)
     assert engine.next_event_us() == 1_400_000
 
 
