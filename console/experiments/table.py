@@ -66,7 +66,7 @@ def policy_table(result: ExperimentResult) -> Table:
     table = _table("figures by policy")
     table.add_column("figure", no_wrap=True)
     for each in result.policies:
-        table.add_column(each.policy, justify="right")
+        table.add_column(each.policy, justify="right", overflow="fold")
     for key in KEYS.values():
         if any(key.name in each.figures for each in result.policies):
             cells = [
@@ -109,7 +109,12 @@ def number_text(key: Key, figures: Mapping[str, Figure]) -> str:
 
 def _table(title: str) -> Table:
     return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
 
 
@@ -119,8 +124,8 @@ def _cell(key: Key, figure: Figure | None, paper: PaperFigure | None) -> str:
         return "-"
     lines = [_number(key, figure.median)]
     if figure.low != figure.high:
-        low = _number(key, figure.low).partition(" ")[0]
-        lines.append(f"[dim]{low}–{_number(key, figure.high)}[/dim]")
+        low, high = (_number(key, each).partition(" ")[0] for each in (figure.low, figure.high))
+        lines.append(f"[dim]{low}–{high}[/dim]")
     if paper is not None:
         lines.append(f"[cyan]paper: {escape(paper.text)}[/cyan]")
     return "\n".join(lines)
