@@ -30,7 +30,7 @@ from simulation.world.scenario import Behaviour, Manners
 
 ADMITTERS: Final = (1, 2, 4, 8)
 FLOORS_SLOTS: Final = (6, 24)
-DURATION_S: Final = 120
+DURATION_S: Final = 60
 SPLIT_SLOTS: Final = 8
 """Below so many slots per admitter a floor stays whole at its home (``leases.splitSlots``)."""
 REQUEST_TOKENS: Final = 64
