@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import secrets
 import signal
@@ -160,6 +161,8 @@ async def _serve_until(
             timeout_graceful_shutdown=DRAIN_S_MAX,
         )
     )
+    gc.collect()
+    gc.freeze()  # what lives for ever is looked at no more: a full collection stops every decision
     serving = _task(server.serve(sockets=[bound]))
     log(
         "serving",

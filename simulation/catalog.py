@@ -119,7 +119,8 @@ PAPER_2: Final = Workload(
 
 # Slots of 100 tokens/s, requests of about 300 tokens: a request keeps a slot for 3 s, so a rate of
 # 1,000 per 1000 s needs 3 slots on average.  One replica has 16 slots.  Calm until 6 s, then more
-# than one replica can give until the second is there, then enough room to pay the debts back.
+# than one replica can give until the second is there, then enough room to pay the debts back and at
+# last for a guaranteed tenant (voice) that wants more than its floor.
 SCENE: Final = Workload(
     name="scene",
     about="tenants of four classes, seven in all, on a pool too small for them",
@@ -159,7 +160,7 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="batch",
-            phases=phases((0, 33, 2_200)),
+            phases=phases((0, 27, 2_200)),
             gaps=GapFamily.GAMMA,
             cv_percent=180,
             input_tokens=_CHAT,
@@ -167,13 +168,13 @@ SCENE: Final = Workload(
         ),
         TenantStream(
             tenant="voice",
-            phases=phases((1, 8, 1_000), (8, 18, 500), (18, 32, 1_400)),
+            phases=phases((1, 8, 900), (8, 18, 400), (18, 26, 900), (26, 34, 1_900)),
             input_tokens=exactly(100),
             output_tokens=between(60, 100),
         ),
         TenantStream(
             tenant="crawler",
-            phases=phases((0, 33, 700)),
+            phases=phases((0, 8, 1_500), (8, 33, 600)),
             gaps=GapFamily.GAMMA,
             cv_percent=60,
             input_tokens=exactly(160),

@@ -53,7 +53,8 @@ class Book:
         desk.charge(item, item.tokens, now_us=now.mono_us)
         account = desk.accounts[item.entitlement]
         account.pending.take(request_id)
-        desk.reclaim.awaited.take(f"{item.entitlement}/{request_id}")
+        if desk.reclaim.awaited.entries:
+            desk.reclaim.awaited.take(f"{item.entitlement}/{request_id}")
         account.counters.admitted += 1
         account.counters.demoted += item.demoted
         account.counters.reserved_tokens += item.tokens
