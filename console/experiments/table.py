@@ -26,6 +26,8 @@ def print_result(console: Console, result: ExperimentResult) -> None:
     console.print()
     console.print(policy_table(result))
     console.print(entitlement_table(result))
+    if result.literal:
+        console.print(literal_table(result))
 
 
 def conditions(result: ExperimentResult) -> str:
@@ -98,6 +100,16 @@ def entitlement_table(result: ExperimentResult) -> Table:
         for each in result.policies:
             figures: Mapping[str, Figure] = each.entitlements.get(uid, {})
             table.add_row(f"  {each.policy}", *(number_text(key, figures) for key in used))
+    return table
+
+
+def literal_table(result: ExperimentResult) -> Table:
+    """Return the weights that the paper prints, beside what its equation gives."""
+    table = _table("the paper's weights, by its equation (1) letter by letter")
+    for title in ("weight", "ours", "paper", "meaning"):
+        table.add_column(title)
+    for each in result.literal:
+        table.add_row(each.name, f"{each.ours:.2f}", each.printed or "-", each.meaning)
     return table
 
 

@@ -49,8 +49,8 @@ KEYS: Final[Mapping[str, Key]] = _table(
     ),
     Key(
         name="guaranteed_floor_refusals",
-        unit="requests",
-        meaning="requests of dedicated and guaranteed entitlements that were refused although "
+        unit="attempts",
+        meaning="attempts of dedicated and guaranteed entitlements that were refused although "
         "they fitted the entitlement's whole floor, the home admitter asked as well",
     ),
     Key(

@@ -20,11 +20,13 @@ DEBT_PEAKS: Final = {"copilot": 0.607, "synth": 0.775, "reports": 0.414}
 
 @dataclass(frozen=True, kw_only=True)
 class LiteralWeight:
-    """One line of the table: what eq. (1) gives, and what the paper prints."""
+    """One weight or ratio of weights: what eq. (1) gives, and what the paper prints."""
 
-    what: str
+    name: str
+    meaning: str
     ours: float
     printed: str
+    """Empty where the paper does not print it."""
 
 
 def literal_weights() -> tuple[LiteralWeight, ...]:
@@ -32,24 +34,31 @@ def literal_weights() -> tuple[LiteralWeight, ...]:
     early = average_slo_ms([SLOS_MS["copilot"], SLOS_MS["synth"]])
     everyone = average_slo_ms(list(SLOS_MS.values()))
     copilot, synth = _weight("copilot", early), _weight("synth", early)
-    peak_copilot = _weight("copilot", early, debt=DEBT_PEAKS["copilot"])
-    peak_synth = _weight("synth", early, debt=DEBT_PEAKS["synth"])
-    return (
-        LiteralWeight(what="copilot", ours=copilot, printed="93.8"),
-        LiteralWeight(what="synth", ours=synth, printed="20.3"),
-        LiteralWeight(what="reports", ours=_weight("reports", early), printed="60"),
-        LiteralWeight(
-            what="reports, with the mean of all three",
-            ours=_weight("reports", everyone),
-            printed="",
+    owed_copilot = _weight("copilot", early, debt=DEBT_PEAKS["copilot"])
+    owed_synth = _weight("synth", early, debt=DEBT_PEAKS["synth"])
+    late = _weight("reports", everyone)
+    lines = (
+        ("copilot", "weight without debt", copilot, "93.8"),
+        ("synth", "weight without debt", synth, "20.3"),
+        (
+            "reports",
+            "weight without debt, mean SLO of the two before it",
+            _weight("reports", early),
+            "60",
         ),
-        LiteralWeight(what="copilot : synth", ours=copilot / synth, printed="4.6"),
-        LiteralWeight(what="synth at its highest debt", ours=peak_synth, printed="83.2"),
-        LiteralWeight(
-            what="copilot : synth at their highest debts",
-            ours=peak_copilot / peak_synth,
-            printed="3.9",
+        ("reports_true_mean", "the same with the mean SLO of all three", late, ""),
+        ("copilot_to_synth", "ratio without debt", copilot / synth, "4.6"),
+        ("synth_at_peak", "weight at its highest debt, 0.775", owed_synth, "83.2"),
+        (
+            "copilot_to_synth_at_peak",
+            "ratio at the highest debts",
+            owed_copilot / owed_synth,
+            "3.9",
         ),
+    )
+    return tuple(
+        LiteralWeight(name=name, meaning=meaning, ours=ours, printed=printed)
+        for name, meaning, ours, printed in lines
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulation.experiments.literal import LiteralWeight
 from simulation.experiments.statistics import Figure
 
 
@@ -96,6 +97,8 @@ class ExperimentResult:
     series_seed: int | None = None
     marks_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Spans to shade in plots: overload, outage."""
+    literal: tuple[LiteralWeight, ...] = ()
+    """The paper's printed weights, calculated (paper-2)."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as plain data; ``policies`` holds the medians."""
@@ -117,6 +120,7 @@ class ExperimentResult:
                 policy: {key: {"value": said.value, "text": said.text} for key, said in row.items()}
                 for policy, row in self.paper.items()
             },
+            "literal_weights": {each.name: each.ours for each in self.literal},
         }
 
 

@@ -11,11 +11,12 @@ from typing import Final
 from schemas.errors import SpecError
 from simulation.experiments.cases import Case, WhatIf, case_of
 from simulation.experiments.figures import Figures
+from simulation.experiments.literal import literal_weights
 from simulation.experiments.one import RunOutcome
 from simulation.experiments.paper import PAPER
 from simulation.experiments.policies import Choice, chosen
 from simulation.experiments.results import ExperimentResult, PolicyResult, Work
-from simulation.experiments.setups import SETUPS
+from simulation.experiments.setups import FAIR_SHARE, SETUPS
 from simulation.experiments.statistics import Figure, figure_of
 from simulation.experiments.tasks import Progress, Task, run_tasks
 
@@ -106,6 +107,7 @@ def _run(
         paper=PAPER.get(case.name, {}),
         series_seed=drawn,
         marks_s=case.marks_s,
+        literal=literal_weights() if case.name == FAIR_SHARE.name else (),
     )
 
 
