@@ -20,6 +20,7 @@ from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
 from streams.core.demand import Local
 from streams.core.followed import COMMON, Followed, Key, in_force, newest, widest
 from streams.core.policy import Decision
+from streams.core.rounding import apportion
 from streams.core.shares import Room, Settled, Stake
 from streams.core.splitting import SLOTS, Parts, Row, Wanted, split
 from streams.core.surplus import common_parts
@@ -254,6 +255,7 @@ def _local_rows(
     What is held counts in KV cache and slots; throughput is never held.
     """
     steady, pending, held = [], [], []
+    withdrawn = NOTHING
     for i, key in enumerate(keys):
         local = sight.locals.get(key)
         if local is None:
@@ -263,6 +265,8 @@ def _local_rows(
             continue
         steady.append(_row(local.steady))
         pending.append(_row(local.pending))
+        if local.withdrawn != NOTHING:
+            withdrawn += local.withdrawn
         kv_bytes, slots = local.held.kv_bytes, local.held.slots
         places.traffic[i] += slots + local.pending.slots
         report = sight.reports.get(key)
@@ -272,7 +276,18 @@ def _local_rows(
                 places.demoted[d][i] += amount
             kv_bytes, slots = kv_bytes - demoted[1], slots - demoted[SLOTS]
         held.append((0, kv_bytes, slots))
-    return _turned(steady), _turned(pending), _turned(held)
+    refused = _turned(pending)
+    if withdrawn != NOTHING:
+        refused = [*map(_still_pending, refused, _row(withdrawn))]
+    return _turned(steady), refused, _turned(held)
+
+
+def _still_pending(row: Row, withdrawn: int) -> Row:
+    """Return what was refused by admitter, less what has come back at another one.
+
+    It is not known where that was refused, so everybody's is less by the same ratio.
+    """
+    return apportion(max(0, sum(row) - withdrawn), row)
 
 
 def _demoted(report: EntitlementReport, sight: Sight, key: Key) -> tuple[int, int, int]:

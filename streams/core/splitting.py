@@ -11,7 +11,7 @@ published.  A slot without its KV cache is useless, so the dimensions are split 
   least half of it stays at home, where whoever is refused elsewhere asks next; the others get the
   rest by what they hold and refuse.  The nearer the tenant comes to its floor, the less slack
   lies where it may not be needed; the last of it is always at home.  As long as everybody has half
-  of this slack, nothing moves: a move costs two ticks in which neither side can use it.
+  of this slack, nothing moves: a move costs ticks in which neither side can use it.
 
 Every part is a whole amount, and the parts of a floor (a grant) sum to it in each dimension.
 """

@@ -184,23 +184,28 @@ def test_a_floor_that_is_never_lent_is_set_aside_whole() -> None:
     assert (plan["common"], plan["reach"]) == ([5, 5], 16)
 
 
-def test_a_floor_set_aside_grows_by_nothing_that_its_own_requests_above_their_share_take_up() -> (
-    None
-):
+@pytest.mark.parametrize(
+    ("wanted", "reserved"),
+    [
+        pytest.param(
+            Parts(floors=(3, 1), grants=(3, 2)), [2, 2], id="what is held becomes a share"
+        ),
+        pytest.param(Parts(floors=(3, 0), grants=(0, 0)), [2, 0], id="and nothing else is raised"),
+    ],
+)
+def test_a_floor_set_aside_grows_by_nothing_that_its_own_requests_above_their_share_take_up(
+    wanted: Parts, reserved: list[int]
+) -> None:
     """8 slots: 2 reserved ones here, 2 held above their share there, 3 elastic, 1 common."""
-    reserved = stake(
-        floor=4,
-        grant=5,
-        unlendable=4,
-        held=(0, 2),
-        floors_followed=(2, 0),
-        wanted=Parts(floors=(3, 1), grants=(3, 2)),
+    dedicated = stake(
+        floor=4, grant=5, unlendable=4, held=(0, 2), floors_followed=(2, 0), wanted=wanted
     )
     elastic = stake(grant=3, held=(3, 0), grants_followed=(3, 0))
 
-    plan = share_out([reserved, elastic], capacity=8, common_followed=(1, 0))
+    plan = share_out([dedicated, elastic], capacity=8, common_followed=(1, 0))
 
-    assert plan["grants"] == [[2, 2], [3, 0]]
+    usable = [*map(max, plan["floors"][0], plan["grants"][0])]
+    assert usable == reserved
     assert plan["reach"] == 8
 
 
