@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from schemas.pools import Pool
 from schemas.specs import ServiceClass
 from schemas.state import EntitlementStatus
-from schemas.ticks import EntitlementInput, TickInputs
-from schemas.units import NOTHING, Resources
+from schemas.ticks import EntitlementInput, EntitlementOutput, TickInputs
+from schemas.units import NOTHING, Held, Resources
 from streams.core.policy import Decision, decide
 from tests.unit.streams_core.pools import GIB, START_US, entitlement, pool_of, vector
 
@@ -20,16 +21,20 @@ YEAR_2100 = "2100-01-01T00:00:00+01:00"
 
 
 def decided(
-    pool: Pool, inputs: Mapping[str, EntitlementInput] | None = None, *, replicas: int = 1
+    pool: Pool,
+    inputs: Mapping[str, EntitlementInput] | None = None,
+    *,
+    replicas: int = 1,
+    elapsed_us: int = 1_000_000,
 ) -> dict[str, Decision]:
-    """Return the decisions on one tick of a second."""
+    """Return the decisions on one tick, of a second if not told otherwise."""
     items = tuple(
         (inputs or {}).get(uid, EntitlementInput(entitlement=uid))
         for uid in sorted(pool.entitlements)
     )
     tick = TickInputs(
         at_us=START_US,
-        elapsed_us=1_000_000,
+        elapsed_us=elapsed_us,
         spec_version=7,
         replicas_ready=replicas,
         per_replica=Resources(240, 16 * GIB, 16),
@@ -104,6 +109,38 @@ def test_an_underserved_elastic_is_owed_and_gets_more_of_the_next_tick() -> None
     assert a.grant.slots > b.grant.slots
     assert a.grant.slots + b.grant.slots == 16
     assert decisions["a"].contended
+
+
+def test_debt_and_burst_are_carried_to_the_millionth_of_a_ppm() -> None:
+    """Four ticks of 250 ms and one of a second come to the same."""
+    pool = pool_of(entitlement("e", ELASTIC, 4))
+
+    def after(ticks: int) -> EntitlementOutput:
+        item = EntitlementInput(
+            entitlement="e",
+            served_tokens_per_s=7,
+            held=Held(0, 9 * GIB, 5),
+            pending=Resources(40, 0, 0),
+        )
+        for _ in range(ticks):
+            output = decided(pool, {"e": item}, elapsed_us=1_000_000 // ticks)["e"].output
+            item = msgspec.structs.replace(
+                item,
+                debt_ppm=output.debt_ppm,
+                debt_rest=output.debt_rest,
+                burst_ppm=output.burst_ppm,
+                burst_rest=output.burst_rest,
+            )
+        return output
+
+    once, often = after(1), after(4)
+
+    assert once.debt_ppm == often.debt_ppm > 0
+    assert once.burst_ppm == often.burst_ppm > 0
+    assert abs(once.debt_rest - often.debt_rest) <= 10
+    assert abs(once.burst_rest - often.burst_rest) <= 10
+    assert once.debt_rest
+    assert once.burst_rest
 
 
 def test_spot_has_no_debt_and_its_burst_is_measured_against_an_even_part() -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from schemas.positions import Version
 from schemas.specs import ServiceClass
-from schemas.state import AdmissionState, AdmitterView, EntitlementState, Share
+from schemas.state import (
+    AdmissionState,
+    AdmitterView,
+    EntitlementState,
+    EntitlementStatus,
+    Share,
+)
 from schemas.units import Resources
 from schemas.wire import encode
 from streams.core.publication import in_parts, is_due, whole
@@ -34,6 +42,29 @@ STATE = AdmissionState(
 def later(at_ms: int = 1_000, **changes: object) -> AdmissionState:
     """Return the state of a later tick."""
     return msgspec.structs.replace(STATE, at_us=at_ms * 1_000, **changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"entitlement": "other"}, id="another entitlement"),
+        pytest.param({"service_class": ServiceClass.SPOT}, id="class"),
+        pytest.param({"status": EntitlementStatus.DEGRADED}, id="status"),
+        pytest.param({"status_reason": "floors"}, id="the status's reason"),
+        pytest.param({"floor": Resources(3, 2, 1)}, id="floor"),
+        pytest.param({"grant": Resources(3, 2, 1)}, id="grant"),
+        pytest.param({"home": "b-1"}, id="home"),
+    ],
+)
+def test_what_an_admitter_acts_on_is_published_at_once(change: dict[str, Any]) -> None:
+    changed = later(entitlements=(msgspec.structs.replace(ITEM, **change),))
+
+    assert is_due((STATE,), changed)
+
+
+def test_an_entitlement_more_or_less_is_published_at_once() -> None:
+    assert is_due((STATE,), later(entitlements=()))
+    assert is_due((STATE,), later(entitlements=(ITEM, ITEM)))
 
 
 @pytest.mark.parametrize(

@@ -219,10 +219,11 @@ def test_the_former_owners_debts_are_kept() -> None:
 
     inputs = loop.tick(a=()).tick.inputs.entitlements
 
-    assert {item.entitlement: item.debt_ppm for item in inputs} == {
-        item.entitlement: item.debt_ppm for item in owed
+    assert {item.entitlement: (item.debt_ppm, item.debt_rest) for item in inputs} == {
+        item.entitlement: (item.debt_ppm, item.debt_rest) for item in owed
     }
     assert max(item.debt_ppm for item in inputs) > 0
+    assert max(item.debt_rest for item in inputs) > 0
 
 
 def test_a_change_of_class_forgets_the_debt() -> None:
