@@ -18,7 +18,7 @@ from schemas.specs import Leases
 from schemas.state import Share
 from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
 from streams.core.demand import Local
-from streams.core.followed import COMMON, Followed, Key, in_force, newest, widest
+from streams.core.followed import COMMON, Followed, Key, in_force, widest
 from streams.core.policy import Decision
 from streams.core.rounding import apportion
 from streams.core.shares import Room, Settled, Stake
@@ -228,7 +228,6 @@ def _stake(
             pending,
             home,
             splits,
-            _columns([newest(chain) for chain in chains])[0] if splits else (),
         )
     )
     return tuple(

@@ -10,8 +10,7 @@ published.  A slot without its KV cache is useless, so the dimensions are split 
 * *A large floor* covers everybody's grant.  What is left is slack, counted in whole requests.  At
   least half of it stays at home, where whoever is refused elsewhere asks next; the others get the
   rest by what they hold and refuse.  The nearer the tenant comes to its floor, the less slack
-  lies where it may not be needed; the last of it is always at home.  As long as everybody has half
-  of this slack, nothing moves: a move costs ticks in which neither side can use it.
+  lies where it may not be needed; the last of it is always at home.
 
 Every part is a whole amount, and the parts of a floor (a grant) sum to it in each dimension.
 """
@@ -52,8 +51,6 @@ class Wanted(msgspec.Struct, frozen=True):
     home: int
     splits: bool
     """Whether the floor is large enough to split."""
-    published: Sequence[Row] = ()
-    """The parts of the floor as published last; needed where it splits."""
 
 
 def split(wanted: Wanted) -> tuple[Parts, ...]:
@@ -64,8 +61,6 @@ def split(wanted: Wanted) -> tuple[Parts, ...]:
         return tuple(Parts([0] * len(row), row) for row in grants)
     slack = [max(0, wanted.floor[d] - sum(grants[d])) for d in range(3)]
     rows = _slack_rows(wanted, slack, pulls) if wanted.splits else ()
-    if rows and _is_kept(wanted, grants, rows):
-        return tuple(map(Parts, wanted.published, grants))
     return tuple(
         Parts(_floors(wanted, d, row, slack[d], rows[d] if rows else ()), row)
         for d, row in enumerate(grants)
@@ -146,19 +141,3 @@ def _request_kv_bytes(wanted: Wanted, pulls: Sequence[Sequence[int]]) -> int:
     if slots:
         return ceil_div(sum(pulls[KV_CACHE]), slots)
     return ceil_div(wanted.floor[KV_CACHE], max(1, wanted.floor[SLOTS]))
-
-
-def _is_kept(
-    wanted: Wanted, grants: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
-) -> bool:
-    """Say whether what was published last still sums to the floor and leaves half of the slack."""
-    return all(
-        sum(published) == floor
-        and all(
-            part >= grant + more // 2
-            for part, grant, more in zip(published, grant_row, row, strict=True)
-        )
-        for published, floor, grant_row, row in zip(
-            wanted.published, wanted.floor, grants, rows, strict=True
-        )
-    )

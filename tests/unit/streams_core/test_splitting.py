@@ -19,14 +19,12 @@ class Given(TypedDict, total=False):
     splits: bool
     held: Sequence[int]
     pending: Sequence[int]
-    published: Sequence[int]
 
 
 def slots_of(**given: Unpack[Given]) -> tuple[list[int], list[int]]:
     """Return floors and grants in slots, with 10 bytes of KV cache and 100 tokens/s per slot."""
     held = given.get("held", (0, 0))
     pending = given.get("pending", [0] * len(held))
-    published = given.get("published", [0] * len(held))
     parts = split(
         Wanted(
             floor=scaled([given.get("floor", 0)])[0],
@@ -35,7 +33,6 @@ def slots_of(**given: Unpack[Given]) -> tuple[list[int], list[int]]:
             pending=by_dimension(pending),
             home=given.get("home", 0),
             splits=given.get("splits", False),
-            published=by_dimension(published),
         )
     )
     assert rows(parts[1]) == tuple([10 * part for part in row] for row in rows(parts[2]))
@@ -102,18 +99,6 @@ def rows(parts: Parts) -> tuple[list[int], list[int]]:
             id="a floor in full use is where it is used",
         ),
         pytest.param(
-            Given(floor=17, splits=True, published=(11, 6)),
-            [11, 6],
-            [0, 0],
-            id="what leaves everybody half of the slack is kept",
-        ),
-        pytest.param(
-            Given(floor=17, splits=True, published=(16, 1)),
-            [13, 4],
-            [0, 0],
-            id="what leaves somebody less is not",
-        ),
-        pytest.param(
             Given(grant=9, held=(2, 4), pending=(3, 0)), [0, 0], [5, 4], id="a grant follows demand"
         ),
         pytest.param(
@@ -153,7 +138,6 @@ def test_slack_is_counted_in_requests_for_which_there_is_kv() -> None:
             pending=((0, 0), (0, 0), (0, 0)),
             home=0,
             splits=True,
-            published=((0, 0), (0, 0), (0, 0)),
         )
     )
 
