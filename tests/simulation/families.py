@@ -76,7 +76,7 @@ def pool_of(family: str, rng: Random) -> Pool:
     """Return a pool of the family."""
     slots, replicas = rng.randint(5, 17), rng.randint(1, 4)
     mean_tokens = rng.randint(40, 120)
-    kv_slots = slots * rng.randint(80, 250) // 100
+    kv_slots = slots * rng.randint(100, 250) // 100
     spec = PoolSpec(
         name=NAME,
         model="sim-8b",
@@ -100,7 +100,7 @@ def pool_of(family: str, rng: Random) -> Pool:
     )
     total_slots = slots * replicas
     percent = FAMILIES[family](rng)
-    least = rng.choice((1, 1, 2))
+    least = rng.choice((1, 1, 2)) if total_slots > 12 else 1
     entitlements = tuple(
         _entitlement(
             f"{service_class}-{number}",
