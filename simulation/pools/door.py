@@ -25,7 +25,7 @@ from schemas.wire import encode
 from simulation.pools.agenda import Agenda
 from simulation.pools.clocks import BEFORE_ALL_US, Clock
 from simulation.pools.graves import Graves
-from simulation.pools.wire import Reader, Topic
+from simulation.pools.wire import Reader, Stored, Topic
 from simulation.world.story import Tell
 
 LOOP_US: Final = 200_000
@@ -230,13 +230,13 @@ class Door:
         self._acked_us = self.cut_off_until_us
         self.agenda.at(self.cut_off_until_us, deliver)
 
-    def _on_state(self, value: bytes, now_us: int) -> None:
+    def _on_state(self, record: Stored, now_us: int) -> None:
         admitter = self.admitter
         if admitter is None:
             return
         self._now_us = now_us
         before, version = admitter.gate, self._version()
-        admitter.apply_state(value)
+        admitter.apply_state(record.value)
         if admitter.gate is not before:
             self._dig(before)
             self.tell(

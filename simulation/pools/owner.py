@@ -24,14 +24,14 @@ from schemas.wire import decode, encode
 from simulation.pools.clocks import Clock
 from simulation.pools.faults import Stage
 from simulation.pools.usage_log import PARTITIONS, UsageLog
-from simulation.pools.wire import Topic
+from simulation.pools.wire import Stored, Topic
 from streams.core.capacity import winner
-from streams.core.incarnations import silent_us_max
+from streams.core.hearing import Hearing
 from streams.core.judge import Bound, Record, bound_of
 from streams.core.ledger import MARKS_MAX_DEFAULT, fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
 from streams.core.payout import Payout
-from streams.core.reports import Reported, heard
+from streams.core.reports import Reading, Reported
 from streams.core.restore import (
     base_of,
     changes_of,
@@ -104,9 +104,10 @@ class Owner:
     """The spec as this worker knows it."""
     doomed: Stage | None = None
     """Where it is about to crash."""
-    reports: dict[str, Reported] = field(default_factory=dict)
     ledgers: list[Ledger] = field(default_factory=list)
     record: TickRecord | None = None
+    _hearing: Hearing = field(default_factory=Hearing)
+    _last: Reading | None = None
     _former: int = 0
     _inherited: bool = False
     _payout: Payout = field(default_factory=Payout)
@@ -144,12 +145,10 @@ class Owner:
         entry = self.ledgers[partition].states.partition
         return VerdictCounts() if entry is None else entry.counts
 
-    def hear(self, value: bytes, now_us: int) -> None:
+    def hear(self, record: Stored, now_us: int) -> None:
         """Merge one report."""
-        report = decode(value, AdmitterReport)
-        previous = self.reports.get(report.incarnation)
-        received_us = self.clock.wall_us(now_us)
-        self.reports[report.incarnation] = heard(previous, report, received_us=received_us)
+        self._last = Reading(read_us=self.clock.wall_us(now_us), stored_us=record.stored_us)
+        self._hearing.take(decode(record.value, AdmitterReport), self._last)
 
     def poll(self, now_us: int) -> None:
         """Fold what has arrived of every partition."""
@@ -276,10 +275,9 @@ class Owner:
         )
 
     def _heard(self, now_us: int) -> tuple[Reported, ...]:
-        oldest_us = now_us - silent_us_max(self.pool.leases)
-        for name in [n for n, each in self.reports.items() if each.received_us < oldest_us]:
-            del self.reports[name]
-        return tuple(self.reports.values())
+        if self._last is None:
+            return ()
+        return self._hearing.of(self._last, now_us=now_us, leases=self.pool.leases)
 
     def _may_crash(self, stage: Stage) -> None:
         if self.doomed is stage:

@@ -12,16 +12,25 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from schemas.units import PPM, US_PER_MS
 from simulation.pools.agenda import Agenda
-from simulation.pools.clocks import BEFORE_ALL_US
+from simulation.pools.clocks import BEFORE_ALL_US, broker_us
 from simulation.pools.faults import Delivery
 
-Handler = Callable[[bytes, int], None]
-"""Takes a record's value, and the world's time."""
-Keyed = tuple[bytes, bytes]
-"""Key and value."""
+
+class Stored(NamedTuple):
+    """One record."""
+
+    key: bytes
+    value: bytes
+    stored_us: int
+    """The broker's timestamp."""
+
+
+Handler = Callable[[Stored, int], None]
+"""Takes a record, and the world's time."""
 
 
 @dataclass(slots=True)
@@ -56,7 +65,7 @@ class Topic:
     counts: Counter[str] = field(default_factory=Counter)
     """put, lost, repeated, overtaken, delivered, held (by a cut), compacted (after it), unread."""
     readers: list[Reader] = field(default_factory=list)
-    latest: dict[bytes, bytes] = field(default_factory=dict)
+    latest: dict[bytes, Stored] = field(default_factory=dict)
     """By key; what compaction leaves."""
 
     def put(self, key: bytes, value: bytes | None, *, now_us: int) -> None:
@@ -65,20 +74,20 @@ class Topic:
         if value is None:
             self.latest.pop(key, None)
             return
-        self.latest[key] = value
+        record = self.latest[key] = Stored(key, value, broker_us(now_us))
         self.readers = [reader for reader in self.readers if not reader.closed]
         for reader in self.readers:
-            self._carry(reader, (key, value), now_us=now_us)
+            self._carry(reader, record, now_us=now_us)
 
     def join(self, reader: Reader, *, now_us: int, from_beginning: bool) -> None:
         """Follow the topic: from its end, or from what compaction has left of its beginning."""
         self.readers.append(reader)
         if from_beginning:
-            for key, value in self.latest.items():
+            for record in self.latest.values():
                 due_us = reader.in_order(now_us + self._delay_us())
-                self._arrive_at(due_us, reader, (key, value))
+                self._arrive_at(due_us, reader, record)
 
-    def _carry(self, reader: Reader, record: Keyed, *, now_us: int) -> None:
+    def _carry(self, reader: Reader, record: Stored, *, now_us: int) -> None:
         if self._happens(self.delivery.lost_ppm):
             self.counts["lost"] += 1
             return
@@ -93,26 +102,24 @@ class Topic:
             self.counts["repeated"] += 1
             self._arrive_at(due_us + self._delay_us(), reader, record)
 
-    def _arrive_at(self, due_us: int, reader: Reader, record: Keyed) -> None:
-        key, value = record
-
+    def _arrive_at(self, due_us: int, reader: Reader, record: Stored) -> None:
         def arrive(at_us: int) -> None:
             if reader.closed:
                 self.counts["unread"] += 1
             elif at_us < reader.reachable_us:
                 self.counts["held"] += 1
                 self.agenda.at(reader.reachable_us, arrive)
-            elif at_us > due_us and self._is_compacted(key, value):
+            elif at_us > due_us and self._is_compacted(record):
                 self.counts["compacted"] += 1
             else:
                 self.counts["delivered"] += 1
-                reader.handle(value, at_us)
+                reader.handle(record, at_us)
 
         self.agenda.at(due_us, arrive)
 
-    def _is_compacted(self, key: bytes, value: bytes) -> bool:
+    def _is_compacted(self, record: Stored) -> bool:
         """Say whether the broker has dropped a record that came too late for its key."""
-        superseded = self.latest.get(key) is not value
+        superseded = self.latest.get(record.key) is not record
         return superseded and self._happens(self.delivery.compacted_ppm)
 
     def _delay_us(self) -> int:

@@ -10,7 +10,7 @@ from schemas.units import US_PER_MS, US_PER_S
 from simulation.pools.agenda import Agenda
 from simulation.pools.clocks import Clock, drawn
 from simulation.pools.faults import Delivery
-from simulation.pools.wire import Reader, Topic
+from simulation.pools.wire import Reader, Stored, Topic
 
 FOREVER_US = 3_600 * US_PER_S
 ALWAYS = 1_000_000
@@ -26,8 +26,8 @@ class Heard:
         self.at_us: list[int] = []
         self.reader = Reader("r", self.take)
 
-    def take(self, value: bytes, now_us: int) -> None:
-        self.values.append(value)
+    def take(self, record: Stored, now_us: int) -> None:
+        self.values.append(record.value)
         self.at_us.append(now_us)
 
     def put(self, count: int, *, every_us: int = US_PER_MS) -> list[bytes]:
