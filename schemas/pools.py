@@ -17,7 +17,14 @@ from typing import Final
 import msgspec
 
 from schemas.errors import SpecError
-from schemas.instants import micros_of
+from schemas.spec_checks import (
+    check_amounts,
+    check_instant,
+    check_labels,
+    check_name,
+    check_policy,
+    check_range,
+)
 from schemas.specs import (
     Amounts,
     EntitlementSpec,
@@ -31,13 +38,8 @@ from schemas.specs import (
 )
 from schemas.units import AMOUNT_MAX, BYTES_PER_GIB, NOTHING, PPM, Dimension, Resources, TokenCounts
 
-NAME_PATTERN: Final = re.compile(r"[a-z0-9]([-a-z0-9._]{0,61}[a-z0-9])?")
-"""Names of pools and entitlements: lower case, at most 63 characters (a Kubernetes name)."""
-
 KEY_PATTERN: Final = re.compile(r"sha256:[0-9a-f]{64}")
 ENTITLEMENTS_PER_POOL_MAX: Final = 10_000
-LABELS_MAX: Final = 32
-LABEL_CHARS_MAX: Final = 256
 UNLIMITED: Final = Resources(AMOUNT_MAX, AMOUNT_MAX, AMOUNT_MAX)
 
 
@@ -165,12 +167,12 @@ def _kv_bytes_per_token(spec: PoolSpec) -> int:
             f"give exactly one of pool.kvBytesPerToken and pool.modelShape; {given} given",
         )
     if spec.kv_bytes_per_token is not None:
-        _check_range("pool.kvBytesPerToken", spec.kv_bytes_per_token, low=1, high=1 << 40)
+        check_range("pool.kvBytesPerToken", spec.kv_bytes_per_token, low=1, high=1 << 40)
         return spec.kv_bytes_per_token
     assert shape is not None
-    _check_range("pool.modelShape.layers", shape.layers, low=1, high=10_000)
-    _check_range("pool.modelShape.kvHeads", shape.kv_heads, low=1, high=10_000)
-    _check_range("pool.modelShape.headDim", shape.head_dim, low=1, high=100_000)
+    check_range("pool.modelShape.layers", shape.layers, low=1, high=10_000)
+    check_range("pool.modelShape.kvHeads", shape.kv_heads, low=1, high=10_000)
+    check_range("pool.modelShape.headDim", shape.head_dim, low=1, high=100_000)
     if not 0 < shape.bytes_per_value <= 8:
         raise SpecError("pool.modelShape.bytesPerValue", "must be above 0 and at most 8")
     return ceil(2 * shape.layers * shape.kv_heads * shape.head_dim * shape.bytes_per_value)
@@ -251,64 +253,61 @@ def _lendable(spec: EntitlementSpec, *, baseline: Resources) -> Resources:
 
 
 def _check_pool(spec: PoolSpec) -> None:
-    _check_name("pool.name", spec.name)
-    _check_range("pool.replicas.min", spec.replicas.min, low=0, high=100_000)
-    _check_range(
-        "pool.replicas.max", spec.replicas.max, low=max(1, spec.replicas.min), high=100_000
-    )
-    _check_amounts("pool.perReplica", spec.per_replica)
+    check_name("pool.name", spec.name)
+    check_range("pool.replicas.min", spec.replicas.min, low=0, high=100_000)
+    check_range("pool.replicas.max", spec.replicas.max, low=max(1, spec.replicas.min), high=100_000)
+    check_amounts("pool.perReplica", spec.per_replica)
     for name in ("tokens_per_second", "kv_cache_gib", "concurrency"):
         if not getattr(spec.per_replica, name):
             raise SpecError(
                 "pool.perReplica", "needs tokensPerSecond, kvCacheGiB and concurrency > 0"
             )
-    _check_range("pool.bucketSeconds", spec.bucket_seconds, low=1, high=3_600)
-    _check_range("pool.headroom", spec.headroom, low=0, high=1_000_000)
-    _check_range("pool.referenceSloMs", spec.reference_slo_ms, low=1, high=86_400_000)
-    _check_range("pool.defaultMaxTokens", spec.default_max_tokens, low=1, high=10_000_000)
+    check_range("pool.bucketSeconds", spec.bucket_seconds, low=1, high=3_600)
+    check_range("pool.headroom", spec.headroom, low=0, high=1_000_000)
+    check_range("pool.referenceSloMs", spec.reference_slo_ms, low=1, high=86_400_000)
+    check_range("pool.defaultMaxTokens", spec.default_max_tokens, low=1, high=10_000_000)
     if spec.decode_tokens_per_second_min < 1:
         raise SpecError("pool.decodeTokensPerSecondMin", "must be at least 1")
     for name in ("input", "cache_read", "cache_write", "output"):
         if not 0 <= getattr(spec.cost_weights, name) <= PPM:
             raise SpecError(f"pool.costWeights.{name}", f"must be between 0 and {PPM}")
     _check_times(spec)
-    _check_labels("pool.labels", spec.labels)
+    check_labels("pool.labels", spec.labels)
 
 
 def _check_times(spec: PoolSpec) -> None:
     policy, leases, scaling = spec.policy, spec.leases, spec.scaling
-    _check_range("pool.policy.tickMs", policy.tick_ms, low=100, high=60_000)
-    if policy.debt_half_life_seconds <= 0 or policy.burst_half_life_seconds <= 0:
-        raise SpecError("pool.policy.debtHalfLifeSeconds", "half-lives must be above 0")
+    check_range("pool.policy.tickMs", policy.tick_ms, low=100, high=60_000)
+    check_policy(policy)
     if leases.lease_ms < 2 * policy.tick_ms:
         raise SpecError(
             "pool.leases.leaseMs",
             f"{leases.lease_ms} is shorter than two ticks (pool.policy.tickMs {policy.tick_ms})",
         )
-    _check_range("pool.leases.holdSeconds", leases.hold_seconds, low=0, high=3_600)
-    _check_range("pool.leases.renewSeconds", leases.renew_seconds, low=1, high=600)
-    _check_range("pool.leases.evictGraceSeconds", leases.evict_grace_seconds, low=1, high=600)
-    _check_range("pool.leases.admittersMax", leases.admitters_max, low=1, high=1_024)
-    _check_range("pool.leases.splitSlots", leases.split_slots, low=0, high=1_000_000)
-    _check_range("pool.scaling.windowSeconds", scaling.window_seconds, low=5, high=604_800)
+    check_range("pool.leases.holdSeconds", leases.hold_seconds, low=0, high=3_600)
+    check_range("pool.leases.renewSeconds", leases.renew_seconds, low=1, high=600)
+    check_range("pool.leases.evictGraceSeconds", leases.evict_grace_seconds, low=1, high=600)
+    check_range("pool.leases.admittersMax", leases.admitters_max, low=1, high=1_024)
+    check_range("pool.leases.splitSlots", leases.split_slots, low=0, high=1_000_000)
+    check_range("pool.scaling.windowSeconds", scaling.window_seconds, low=5, high=604_800)
     if not 0 < scaling.quantile <= 1:
         raise SpecError("pool.scaling.quantile", "must be above 0 and at most 1")
 
 
 def _check_entitlement(spec: EntitlementSpec, *, path: str, pool: str) -> None:
-    _check_name(f"{path}.uid", spec.uid)
-    _check_name(f"{path}.tenantId", spec.tenant_id)
+    check_name(f"{path}.uid", spec.uid)
+    check_name(f"{path}.tenantId", spec.tenant_id)
     if spec.pool_ref.name != pool:
         raise SpecError(f"{path}.poolRef.name", f"{spec.pool_ref.name!r} is not pool {pool!r}")
     for name in ("resources", "burst", "lending", "limits"):
-        _check_amounts(f"{path}.{name}", getattr(spec, name))
-    _check_range(f"{path}.qos.sloTargetMs", spec.qos.slo_target_ms, low=1, high=86_400_000)
+        check_amounts(f"{path}.{name}", getattr(spec, name))
+    check_range(f"{path}.qos.sloTargetMs", spec.qos.slo_target_ms, low=1, high=86_400_000)
     _check_class_amounts(spec, path=path)
     for key in spec.keys:
         if not KEY_PATTERN.fullmatch(key):
             raise SpecError(f"{path}.keys", "each must be sha256:<64 hexadecimal digits>")
-    _check_instant(f"{path}.expiresAt", spec.expires_at)
-    _check_labels(f"{path}.labels", spec.labels)
+    check_instant(f"{path}.expiresAt", spec.expires_at)
+    check_labels(f"{path}.labels", spec.labels)
 
 
 def _check_class_amounts(spec: EntitlementSpec, *, path: str) -> None:
@@ -346,35 +345,3 @@ def _check_floors(
                 f"floors of pool {pool.name} sum to {promised} in {dimension}, but "
                 f"replicas.max {pool.replicas.max} x perReplica gives {available}",
             )
-
-
-def _check_amounts(path: str, amounts: Amounts) -> None:
-    for name in ("tokens_per_second", "kv_cache_gib", "concurrency"):
-        amount = getattr(amounts, name)
-        if amount is not None and not 0 <= amount <= 1_000_000_000:
-            raise SpecError(f"{path}.{name}", "must be between 0 and 1000000000")
-
-
-def _check_name(path: str, name: str) -> None:
-    if not NAME_PATTERN.fullmatch(name):
-        raise SpecError(path, f"{name!r} must match {NAME_PATTERN.pattern}")
-
-
-def _check_range(path: str, value: int, *, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise SpecError(path, f"{value} must be between {low} and {high}")
-
-
-def _check_instant(path: str, text: str | None) -> None:
-    try:
-        _ = None if text is None else micros_of(text)
-    except ValueError as error:
-        raise SpecError(path, f"{text!r} must be RFC 3339 with a time zone") from error
-
-
-def _check_labels(path: str, labels: Mapping[str, str]) -> None:
-    if len(labels) > LABELS_MAX:
-        raise SpecError(path, f"at most {LABELS_MAX}")
-    for key, value in labels.items():
-        if len(key) > LABEL_CHARS_MAX or len(value) > LABEL_CHARS_MAX:
-            raise SpecError(f"{path}.{key[:20]}", f"at most {LABEL_CHARS_MAX} characters")

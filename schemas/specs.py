@@ -97,6 +97,7 @@ class Policy(_Spec, frozen=True, kw_only=True):
     """The fairness policy: tick, half-lives, exponents of arXiv 2603.00356 eq. (1)."""
 
     mode: Literal["default", "paper"] = "default"
+    """``paper`` computes the paper's equations as they are printed: docs/decisions/0016."""
     tick_ms: int = 1_000
     debt_half_life_seconds: Decimal = Decimal("9.7")
     burst_half_life_seconds: Decimal = Decimal("9.7")

@@ -169,6 +169,13 @@ def test_a_bad_entitlement_names_its_field(entitlement: dict[str, Any], field: s
             {"leases": {"leaseMs": 1500}}, "leases.leaseMs", id="a lease shorter than two ticks"
         ),
         pytest.param({"scaling": {"quantile": 0}}, "scaling.quantile", id="no quantile"),
+        pytest.param(
+            {"policy": {"debtHalfLifeSeconds": 0}}, "debtHalfLifeSeconds", id="debt that fades at once"
+        ),
+        pytest.param(
+            {"policy": {"burstHalfLifeSeconds": "1e9"}}, "burstHalfLifeSeconds", id="burst that never fades"
+        ),
+        pytest.param({"policy": {"alphaSlo": -1}}, "policy.alphaSlo", id="a weight below 0"),
     ],
 )
 def test_a_bad_pool_names_its_field(change: dict[str, Any], field: str) -> None:
