@@ -107,7 +107,8 @@ class Gate:
         account = desk.accounts[body.entitlement]
         same = self.reservations.of_request(body.pool, body.entitlement, body.request_id)
         if same is not None:
-            return Admitted(reservation_of(same, desk=desk, url=self.url, now=now))
+            again = reservation_of(same, desk=desk, url=self.url, now=now)
+            return AdmittedDemoted(again) if same.demoted else Admitted(again)
         desk.refresh(now.mono_us)
         request_id = body.request_id or f"{self.incarnation}#{self.book.next_number()}"
         request = Request(body, request_id, desk.offer(account, body))

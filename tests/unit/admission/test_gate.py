@@ -172,6 +172,19 @@ def test_the_same_request_gets_the_same_reservation_while_it_is_open() -> None:
     assert held(here).slots == 1
 
 
+def test_a_demoted_request_that_is_asked_again_is_still_demoted() -> None:
+    here = world(common=COMMON)
+    for _ in range(FLOOR.slots):
+        here.admitted("guaranteed")
+    first, again = (
+        here.reserve("guaranteed", allow_demotion=True, request_id="r") for _ in range(2)
+    )
+
+    assert isinstance(first, AdmittedDemoted)
+    assert isinstance(again, AdmittedDemoted)
+    assert first.reservation.reservation_id == again.reservation.reservation_id
+
+
 def test_a_refusal_takes_nothing_and_counts_as_unmet_demand() -> None:
     here = world(tokens_per_s=1_000, kv_bytes=100_000, slots=0)
     before = level(here)
