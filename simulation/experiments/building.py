@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulation.experiments.policies import Choice, Kind
 from simulation.policy import Policy
 from simulation.pools.tokenpools import TokenPools
+from simulation.rivals.central import Central
 from simulation.rivals.none import NoAdmission
 from simulation.rivals.paper_rule import PaperRule
 from simulation.rivals.windowed import WindowedReserve
@@ -22,3 +23,5 @@ def policy_of(choice: Choice, scenario: Scenario, *, admitters: int) -> Policy:
             return WindowedReserve(scenario.pool, doors=admitters)
         case Kind.PAPER_RULE:
             return PaperRule(scenario.pool)
+        case Kind.CENTRAL:
+            return Central(scenario.pool)

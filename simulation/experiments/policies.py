@@ -26,6 +26,7 @@ class Kind(StrEnum):
     NONE = "none"
     WINDOWED = "windowed"
     PAPER_RULE = "paper-rule"
+    CENTRAL = "central"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,20 @@ POLICIES: Final[Mapping[str, Choice]] = _choices(
         name="paper-rule",
         about="the paper's rule (model): five checks, weight above the lowest admitted one",
         kind=Kind.PAPER_RULE,
+    ),
+    Choice(
+        name="central",
+        about="a yardstick (model): one counter that knows everything at once; slots alone",
+        kind=Kind.CENTRAL,
+    ),
+    *(
+        Choice(
+            name=f"central/headroom-{slots}",
+            about=f"the yardstick, with {slots} slots kept free of spot",
+            kind=Kind.CENTRAL,
+            headroom_slots=slots,
+        )
+        for slots in range(5)
     ),
     *(
         Choice(
