@@ -34,7 +34,7 @@ def check_admission(pool: Pool, entry: Entry, place: Place, shadow: Shadow) -> I
         text = f"{entry.uid} holds {held} of its share {share} at admitter {entry.door}"
         yield Broken(2, "guaranteed beyond its share", text)
         return
-    above = _above(pool, place, shadow, door=entry.door)
+    above = admitted_above(pool, place, shadow, door=entry.door)
     keeps = entry.demoted or not service_class.has_baseline
     headroom = ceil_div(pool.headroom_slots, place.parts.live) if keeps else 0
     for i in drawn:
@@ -53,7 +53,7 @@ def check_admission(pool: Pool, entry: Entry, place: Place, shadow: Shadow) -> I
             yield Broken(4, "headroom", text)
 
 
-def _above(pool: Pool, place: Place, shadow: Shadow, *, door: int) -> Triple:
+def admitted_above(pool: Pool, place: Place, shadow: Shadow, *, door: int) -> Triple:
     """Return what is held above the shares, and by demoted requests."""
     kv_bytes = slots = 0
     for uid in pool.entitlements:

@@ -18,6 +18,7 @@ from schemas.units import Held, TokenCounts
 from simulation.laws import evictions, exact_count, reversible, staleness
 from simulation.laws.admissions import check_admission
 from simulation.laws.broken import Broken
+from simulation.laws.buckets import COMMON
 from simulation.laws.charges import Charges
 from simulation.laws.conserving import Conserving
 from simulation.laws.demand import Demand
@@ -32,6 +33,7 @@ from simulation.laws.promises import check_promises
 from simulation.laws.raises import Raises
 from simulation.laws.shadow import Entry, Shadow
 from simulation.policy import Ask, Denied, Ended, Granted, Kept
+from simulation.pools.door import Door
 from simulation.pools.tokenpools import TokenPools
 from streams.core.tick import TickOutcome
 
@@ -75,13 +77,7 @@ class LawBook:
     def look(self, now_us: int) -> None:
         """Notice what has happened without an answer: ticks, folds, restarts, states, expiries."""
         for place, door in zip(self._places, self._policy.admitters, strict=True):
-            gate = door.gate
-            if gate is not place.gate:
-                self._turn(place, gate)
-            if place.look(door.clock, now_us=now_us):
-                self._add(place.check_version())
-            for uid in place.raised_rates():
-                self.floors.raised(uid, now_us=now_us)
+            self._look_at(place, door, now_us)
         expiry_us = self.shadow.next_expiry_us
         if expiry_us is not None and expiry_us <= now_us:
             self.shadow.expire(now_us)
@@ -95,6 +91,16 @@ class LawBook:
             self._add(
                 exact_count.check_verdicts(self._policy.verdict_counts, self._policy.events_read)
             )
+
+    def _look_at(self, place: Place, door: Door, now_us: int) -> None:
+        if door.gate is not place.gate:
+            self._turn(place, door.gate)
+        if place.look(door.clock, now_us=now_us):
+            self._add(place.check_version())
+        if place.desk is not None:
+            place.buckets.follow(place.desk, now_us=door.moment(now_us).mono_us)
+            for uid in place.raised_rates():
+                self.floors.raised(uid, now_us=now_us)
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -123,7 +129,7 @@ class LawBook:
         self.shadow.open(entry)
         self.demand.granted(ask)
         self.demand.note(entry.uid, self.shadow, doors=len(self._places), now_us=now_us)
-        self._charge(entry, item.tokens, now_us=now_us)
+        self._charge(entry, place, item.tokens, now_us=now_us)
         age_us = place.freshness.age_us(now_us)
         self._add(
             staleness.check_granted(self._pool, entry, place.desk, self.shadow, age_us=age_us)
@@ -161,13 +167,12 @@ class LawBook:
             self._add(evictions.check_told(self._pool, entry, age_us=age_us))
         self._add(staleness.check_kept(self._pool, entry, place.desk, self.shadow, age_us=age_us))
 
-    def before_settlement(self, handle: str, *, door: int, now_us: int) -> reversible.Before | None:
+    def before_settlement(self, handle: str, *, door: int) -> reversible.Before | None:
         """Look at an account before a settlement that may change it."""
         entry, gate = self.shadow.entries.get(handle), self._places[door].gate
         if entry is None or gate is None or entry.door != door or entry.orphan:
             return None
-        mono_us = self._policy.admitters[door].moment(now_us).mono_us
-        return reversible.before_settlement(gate, self._pool, entry, now_us=mono_us)
+        return reversible.before_settlement(gate, self._pool, entry)
 
     def settled(
         self,
@@ -184,13 +189,8 @@ class LawBook:
         if entry is None:
             return
         self._add(reversible.check_answer(entry, answer, at_own_door=before is not None))
-        mono_us = self._policy.admitters[door].moment(now_us).mono_us
         if before is not None:
-            self._add(
-                reversible.check_charge(
-                    entry, answer, used, before, pool=self._pool, now_us=mono_us
-                )
-            )
+            self._add(reversible.check_charge(entry, answer, used, before, pool=self._pool))
         if isinstance(answer, Ended):
             self._ends(entry, answer, used, door=door, now_us=now_us)
         elif entry.orphan:
@@ -209,10 +209,10 @@ class LawBook:
             if entry.orphan or entry.adopted:
                 change = max(0, change)
             self.shadow.end(entry, "settled")
-            self._charge(entry, change, now_us=now_us)
+            self._charge(entry, self._places[door], change, now_us=now_us)
         elif entry.ended == "expired" and used.total and not entry.charged_late:
             entry.charged_late = True
-            self._charge(entry, max(0, change), now_us=now_us)
+            self._charge(entry, self._places[door], max(0, change), now_us=now_us)
         self.demand.note(entry.uid, self.shadow, doors=len(self._places), now_us=now_us)
 
     def _adopted(self, old: Entry, answer: Kept, *, now_us: int) -> Entry | None:
@@ -248,13 +248,19 @@ class LawBook:
         held = Held(old.tokens, old.kv_bytes, old.slots)
         self._places[door].adopts((old.incarnation, old.uid), held)
 
-    def _charge(self, entry: Entry, tokens: int, *, now_us: int) -> None:
+    def _charge(self, entry: Entry, place: Place, tokens: int, *, now_us: int) -> None:
         """Note a charge; what exceeds an estimate is the estimator's error, not admitted."""
+        if place.desk is not None:
+            in_common = entry.demoted if entry.orphan else entry.item.in_common
+            name = COMMON if in_common else entry.uid
+            mono_us = self._policy.admitters[place.index].moment(now_us).mono_us
+            place.buckets.follow(place.desk, now_us=mono_us)
+            self._add(place.buckets.charge(place.desk, name, tokens, now_us=mono_us))
         if not entry.demoted:
             self.floors.charge(entry.uid, tokens, now_us=now_us)
         if tokens > 0 and (entry.ended or entry.orphan):
             return
-        depth = sum(place.depth_tokens for place in self._places)
+        depth = sum(each.depth_tokens for each in self._places)
         self.charges.charge(tokens, depth_tokens=depth, now_us=now_us)
 
     def _turn(self, place: Place, gate: Gate | None) -> None:
@@ -269,6 +275,9 @@ class LawBook:
         for outcome in ticks[new:]:
             self._see_tick(outcome, now_us)
         self._ticked = ticks[-1]
+        if ticks[-1].tick.version == self.holdings.version:
+            following = [place for place in self._places if self._follows(place, now_us)]
+            self._add(self.holdings.check_reach(self._pool, following, self.shadow))
 
     def _see_tick(self, outcome: TickOutcome, now_us: int) -> None:
         tick, lines = outcome.tick, lines_of(self._pool, outcome.tick)
@@ -298,7 +307,7 @@ class LawBook:
         self._check_gates()
 
     def _follows(self, place: Place, now_us: int) -> bool:
-        """Say whether an admitter's lease or hold lasts."""
+        """Say whether an admitter's lease or hold lasts, so that it follows shares."""
         age_us = place.freshness.age_us(now_us)
         return age_us is not None and age_us <= sum(staleness.leases(self._pool))
 

@@ -1,11 +1,11 @@
 """Law 3: a dedicated or guaranteed request inside its own floor is never refused for contention.
 
 Inside: with it, the entitlement holds no more slots and KV cache than its floor, over all admitters
-and graves, and no token that it was charged is left undrained at the rate of the floor; a share that
-was raised arrives with a full bucket, so a whole one is charged for it.  Its admitter
-may lack a part of the floor: then the reason is ``share_exhausted``, the home is named unless this
-is the home, and the part is really used up.  The floor is the smallest of the spec's, the newest
-tick's and the one in the state that the admitter follows, since a floor may be scaled.
+and graves, and no token that it was charged is left undrained at the rate of the floor; a share
+that was raised arrives with a full bucket, so a whole one is charged for it.  Its admitter may lack
+a part of the floor: then the reason is ``share_exhausted``, the home is named unless this is the
+home, and the part is really used up.  The floor is the smallest of the spec's, the newest tick's
+and the one in the state that the admitter follows, since a floor may be scaled.
 """
 
 from __future__ import annotations

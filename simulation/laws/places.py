@@ -13,6 +13,7 @@ from admission.core.pool import PoolDesk
 from schemas.positions import NO_VERSION, Version
 from schemas.units import Held
 from simulation.laws.broken import Broken
+from simulation.laws.buckets import Buckets
 from simulation.laws.lines import Triple, most, triple
 from simulation.laws.staleness import Freshness
 from simulation.pools.clocks import Clock
@@ -68,6 +69,7 @@ class Place:
     sequence: int = -1
     fell: bool = False
     """It followed a lower version than before."""
+    buckets: Buckets = field(default_factory=Buckets)
     _rated: object = None
     _rates: dict[str, int] = field(default_factory=dict)
     _outlook: object = None
@@ -81,6 +83,7 @@ class Place:
         self.adopted = {}
         self.version, self.sequence = NO_VERSION, -1
         self.parts = Parts() if self.desk is None else parts_of(self.desk)
+        self.buckets = Buckets()
         self._rated, self._rates = None, {}
         self._outlook, self._depth_tokens = None, 0
 

@@ -2,7 +2,7 @@
 
 The judge's book (``simulation.laws.shadow``) says what each answer must have been.  What an
 admitter holds is the sum of its open reservations, no more and no less; a settlement charges what
-was used once, a late one what exceeds the estimate, a repeated one nothing.
+was used once, a late one too, a repeated one nothing (``simulation.laws.buckets`` judges how).
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from admission.core.bucket import Bucket
 from admission.core.gate import Gate
 from admission.core.pool import PoolDesk
 from schemas.pools import Pool
-from schemas.units import US_PER_S, Held, TokenCounts
+from schemas.units import Held, TokenCounts
 from simulation.laws.broken import Broken
 from simulation.laws.shadow import Entry, Shadow
 from simulation.policy import Elsewhere, Ended, NotNow, Unknown
@@ -26,23 +25,17 @@ EndAnswer = Ended | Elsewhere | Unknown | NotNow
 class Before:
     """What an account showed before a settlement."""
 
-    gate: Gate
     desk: PoolDesk
-    level: int
-    """Of the bucket that was charged, in millionths of a token, drained until now."""
-    outlook: object
     charged_tokens: int
 
 
-def before_settlement(gate: Gate, pool: Pool, entry: Entry, *, now_us: int) -> Before | None:
-    """Look at the account before the settlement at this admitter; ``now_us`` is its own clock."""
+def before_settlement(gate: Gate, pool: Pool, entry: Entry) -> Before | None:
+    """Look at the account before the settlement at this admitter."""
     desk = gate.desks[pool.name]
     account = desk.accounts.get(entry.uid)
     if account is None:
         return None
-    bucket = _bucket(desk, entry)
-    level = max(0, bucket.level_utok - bucket.rate * max(0, now_us - bucket.at_us))
-    return Before(gate, desk, level, desk.outlook, account.counters.charged_tokens)
+    return Before(desk, account.counters.charged_tokens)
 
 
 def check_answer(entry: Entry, answer: EndAnswer, *, at_own_door: bool) -> Iterator[Broken]:
@@ -58,7 +51,7 @@ def check_answer(entry: Entry, answer: EndAnswer, *, at_own_door: bool) -> Itera
 
 
 def check_charge(
-    entry: Entry, answer: EndAnswer, used: TokenCounts, before: Before, *, pool: Pool, now_us: int
+    entry: Entry, answer: EndAnswer, used: TokenCounts, before: Before, *, pool: Pool
 ) -> Iterator[Broken]:
     """Yield a settlement at the admitter of the reservation that charged another amount."""
     if not isinstance(answer, Ended) or entry.orphan:
@@ -71,19 +64,6 @@ def check_charge(
     if charged != (cost if counts and used.total else 0):
         text = f"{_name(entry)} used {cost} tokens, {charged} were counted, first={answer.first}"
         yield Broken(7, "charged once", text)
-    if before.desk.outlook is not before.outlook:
-        return
-    change = cost - entry.tokens if counts else 0
-    if late or entry.adopted:
-        change = max(0, change)
-    bucket = _bucket(before.desk, entry)
-    level = max(0, before.level + change * US_PER_S)
-    if bucket.at_us == now_us and bucket.level_utok != level:
-        text = (
-            f"{_name(entry)}: the bucket should be at {level} millionths of a token, not at "
-            f"{bucket.level_utok}"
-        )
-        yield Broken(7, "bucket", text)
 
 
 def check_gate(gate: Gate, door: int, pool: Pool, shadow: Shadow) -> Iterator[Broken]:
@@ -118,10 +98,6 @@ def check_adoptions(
                 f"{adopted.get(key, Held())} were"
             )
             yield Broken(7, "adopted once", text)
-
-
-def _bucket(desk: PoolDesk, entry: Entry) -> Bucket:
-    return desk.common if entry.item.in_common else desk.accounts[entry.uid].share
 
 
 def _name(entry: Entry) -> str:

@@ -55,7 +55,7 @@ class Watched:
     ) -> Ended | Elsewhere | Unknown | NotNow:
         """Pass it on."""
         self._book.look(now_us)
-        before = self._book.before_settlement(handle, door=door, now_us=now_us)
+        before = self._book.before_settlement(handle, door=door)
         answer = self._policy.settle(handle, used, door=door, completed=completed, now_us=now_us)
         self._book.settled(handle, used, answer, before, door=door, now_us=now_us)
         return answer

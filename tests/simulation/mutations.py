@@ -225,8 +225,10 @@ MUTATIONS: Final = (
         (4, 5),
         (
             "streams.core.allocation:_phases",
-            "yield members[ServiceClass.ELASTIC], baselines, False\n    yield bursting, wants, False",
-            "yield bursting, wants, False\n    yield members[ServiceClass.ELASTIC], baselines, False",
+            "yield members[ServiceClass.ELASTIC], baselines, False\n"
+            "    yield bursting, wants, False",
+            "yield bursting, wants, False\n"
+            "    yield members[ServiceClass.ELASTIC], baselines, False",
         ),
         family="elastic",
     ),
@@ -293,7 +295,11 @@ MUTATIONS: Final = (
     _of(
         "pending demand is dropped",
         (6,),
-        ("streams.core.demand:pending_of", "return pending.at_least(NOTHING)", "return NOTHING"),
+        (
+            "streams.core.demand:pending_of",
+            "return Resources(max(0, tokens_per_s), max(0, kv_bytes), max(0, slots))",
+            "return NOTHING",
+        ),
     ),
     _of(
         "an expired reservation frees twice",

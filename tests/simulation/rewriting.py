@@ -5,7 +5,6 @@ mutating nothing.  A module's function is replaced in every module that has impo
 """
 
 from __future__ import annotations
-
 import __future__
 
 import inspect
