@@ -65,5 +65,6 @@ def check_debt(tick: Tick) -> Iterator[Broken]:
         if after > max(0, before):
             text = f"{item.entitlement} rose from {before} to {after} ppm without unmet demand"
             yield Broken(5, "debt earned", text)
-        if item.served_tokens_per_s == 0 and 0 < abs(before) <= abs(after):
+        was, now = before * PPM + item.debt_rest, after * PPM + output.debt_rest
+        if item.served_tokens_per_s == 0 and 0 < abs(was) <= abs(now):
             yield Broken(5, "debt fades", f"{item.entitlement} stays at {after} ppm while idle")
