@@ -39,7 +39,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -49,7 +48,6 @@ from schemas.units import Resources
 from streams.core.coupling import Line, share, smaller
 from streams.core.rounding import fill
 
-_FIELDS: Final = ("tokens_per_s", "kv_bytes", "slots")
 _RESERVED: Final = (ServiceClass.DEDICATED, ServiceClass.GUARANTEED)
 _BURSTING: Final = (ServiceClass.DEDICATED, ServiceClass.ELASTIC)
 
@@ -85,7 +83,7 @@ class _Column:
     floors: list[int]
     kept: list[int]
     """The part of the floor that is not lent: its owner's without asking."""
-    baselines: list[int]
+    baselines: Sequence[int]
     grants: list[int]
     left: int
     """Capacity less Σ max(grant, kept)."""
@@ -106,8 +104,15 @@ def allocate(
         members[claim.service_class].append(i)
     reserved = sorted(i for each in _RESERVED for i in members[each])
     columns = [
-        _column(claims, name, reserved=reserved, weights=weights, capacity=capacity)
-        for name in _FIELDS
+        _column(*vectors, amount=amount, reserved=reserved, weights=weights)
+        for *vectors, amount in zip(
+            _turned([claim.demand for claim in claims]),
+            _turned([claim.ceiling for claim in claims]),
+            _turned([claim.baseline for claim in claims]),
+            _turned([claims[i].lendable for i in reserved]),
+            (capacity.tokens_per_s, capacity.kv_bytes, capacity.slots),
+            strict=True,
+        )
     ]
     columns[-1].headroom = headroom_slots
     for who, caps, is_surplus in _phases(columns, members, reserved=reserved):
@@ -120,26 +125,32 @@ def allocate(
     return tuple(map(Award, uids, floors, grants, kept))
 
 
+def _turned(vectors: Sequence[Resources]) -> Sequence[Sequence[int]]:
+    """Return the dimensions of the vectors, each as one column."""
+    return [
+        [vector.tokens_per_s for vector in vectors],
+        [vector.kv_bytes for vector in vectors],
+        [vector.slots for vector in vectors],
+    ]
+
+
 def _column(
-    claims: Sequence[Claim],
-    name: str,
+    demands: Sequence[int],
+    ceilings: Sequence[int],
+    baselines: Sequence[int],
+    lendable: Sequence[int],
     *,
+    amount: int,
     reserved: Sequence[int],
     weights: Sequence[int],
-    capacity: Resources,
 ) -> _Column:
-    amount: int = getattr(capacity, name)
-    demands, ceilings, baselines = (
-        list(map(attrgetter(f"{part}.{name}"), claims))
-        for part in ("demand", "ceiling", "baseline")
-    )
-    floors, kept = [0] * len(claims), [0] * len(claims)
+    """Return one dimension of the claims; ``lendable`` is of the reserved ones alone."""
+    floors, kept = [0] * len(demands), [0] * len(demands)
     fitting = [baselines[i] for i in reserved]
     if sum(fitting) > amount:
         fitting = fill(fitting, _per_unit(reserved, weights, baselines), amount)
-    for i, floor in zip(reserved, fitting, strict=True):
+    for i, floor, lent in zip(reserved, fitting, lendable, strict=True):
         floors[i] = floor
-        lent: int = getattr(claims[i].lendable, name)
         if lent < floor:
             kept[i] = floor - lent
     return _Column(
@@ -147,7 +158,7 @@ def _column(
         floors=floors,
         kept=kept,
         baselines=baselines,
-        grants=[0] * len(claims),
+        grants=[0] * len(demands),
         left=amount - sum(kept),
         headroom=0,
     )
@@ -163,7 +174,7 @@ def _phases(
     members: dict[ServiceClass, list[int]],
     *,
     reserved: list[int],
-) -> Iterator[tuple[list[int], list[list[int]], bool]]:
+) -> Iterator[tuple[Sequence[int], Sequence[Sequence[int]], bool]]:
     """Yield members, their caps per dimension, and whether they leave the headroom free."""
     wants = [column.wants for column in columns]
     baselines = [column.baselines for column in columns]
@@ -184,7 +195,7 @@ def _phases(
 def _serve(
     columns: Sequence[_Column],
     who: Sequence[int],
-    caps: Sequence[list[int]],
+    caps: Sequence[Sequence[int]],
     *,
     weights: Sequence[int],
     is_surplus: bool,
@@ -215,7 +226,7 @@ def _serve(
 def _line(
     column: _Column,
     who: Sequence[int],
-    caps: list[int],
+    caps: Sequence[int],
     *,
     weights: Sequence[int],
     is_surplus: bool,

@@ -114,7 +114,7 @@ def _note(short: Short, line: Line) -> None:
     wants, got = line.wants, line.got
     if got == wants:
         return
-    for i in [i for i, want in enumerate(wants) if got[i] < want]:
+    for i in [i for i, (part, want) in enumerate(zip(got, wants, strict=True)) if part < want]:
         before = short.get(i)
         if before is None or got[i] * before[1] < before[0] * wants[i]:
             short[i] = (got[i], wants[i])
