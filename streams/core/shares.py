@@ -33,7 +33,7 @@ import msgspec
 from streams.core.splitting import Parts, Row
 
 
-class Stake(msgspec.Struct, frozen=True):
+class Stake(msgspec.Struct, frozen=True, gc=False):
     """One entitlement in one dimension; rows are over the live admitters, in one order."""
 
     floor: int
@@ -121,6 +121,7 @@ class Room:
         """
         settled = settled or Settled(0, [0] * len(demoted))
         self._stakes = stakes
+        self._allowed: list[Parts] = []
         self._capacity = capacity - settled.counted
         self._common = list(common_followed)
         self._demoted = demoted
@@ -146,12 +147,17 @@ class Room:
 
         Without ``raises`` (the lease after a takeover) nothing exceeds what may be followed.
         """
-        allowed = [within_limit(stake, raises=raises) for stake in self._stakes]
-        self._allowed = allowed
-        return [
-            parts if _is_within(parts, stake) else self._raise_parts(k, parts)
-            for k, (stake, parts) in enumerate(zip(self._stakes, allowed, strict=True))
-        ]
+        published = []
+        for k, stake in enumerate(self._stakes):
+            wanted = stake.wanted
+            if raises and _is_within(wanted, stake):
+                self._allowed.append(wanted)
+                published.append(wanted)
+                continue
+            parts = within_limit(stake, raises=raises)
+            self._allowed.append(parts)
+            published.append(parts if _is_within(parts, stake) else self._raise_parts(k, parts))
+        return published
 
     def surplus(self) -> Surplus:
         """Return what is left for all once all grants are raised as their limits allow."""
@@ -191,9 +197,15 @@ class Room:
 
     def _raise_parts(self, k: int, target: Parts) -> Parts:
         """Raise one stake's parts as far as there is room; return what may be published."""
+        stake = self._stakes[k]
+        if self._has_none_for(stake):
+            widest = [*map(max, stake.floors_followed, stake.grants_followed)]
+            return Parts(
+                [*map(min, target.floors, widest)],
+                [*map(min, target.grants, stake.grants_followed)],
+            )
         if self._fits_whole(k, target):
             return target
-        stake = self._stakes[k]
         account = _Account(stake, *self._weighed[k])
         before = list(account.usable)
         floors = [
@@ -208,28 +220,40 @@ class Room:
             self._usable[i] += account.usable[i] - usable
         return Parts(floors, grants)
 
+    def _has_none_for(self, stake: Stake) -> bool:
+        """Say whether no raise of the stake can be free: nothing is left, set aside or lent."""
+        if stake.floor or (self._left > 0 and self._bare > 0):
+            return False
+        rows = zip(stake.held, stake.floors_followed, stake.grants_followed, strict=True)
+        return all(held <= floor or held <= grant for held, floor, grant in rows)
+
     def _fits_whole(self, k: int, target: Parts) -> bool:
         """Make all raises of a stake at once if there is room for them, come what may be free.
 
         The same as one after the other, and most of the time all that there is to do.
         """
         stake = self._stakes[k]
-        floors = [*map(max, stake.floors_followed, target.floors)]
-        grants = [*map(max, stake.grants_followed, target.grants)]
-        above = [0] * len(floors)
-        aside, bare = _counted(stake, *_weighed(stake, floors, grants, above))
+        reach = inside = stake.orphaned
+        moves = []
+        for i, held in enumerate(stake.held):
+            grant = max(stake.grants_followed[i], target.grants[i])
+            before = max(stake.floors_followed[i], stake.grants_followed[i])
+            usable = max(before, target.floors[i], grant)
+            reach += usable
+            inside += max(min(held, usable), grant)
+            if usable > before:
+                moves.append((i, usable - before, min(held, usable) - before))
+        aside, bare = _counted(stake, reach, inside)
         aside_before, bare_before = _counted(stake, *self._weighed[k])
         more, more_bare = aside - aside_before, bare - bare_before
         if more > max(0, self._left) or more_bare > max(0, self._bare):
             return False
         self._left -= more
         self._bare -= more_bare
-        rows = zip(stake.floors_followed, stake.grants_followed, floors, grants, strict=True)
-        for i, (floor, grant, floor_now, grant_now) in enumerate(rows):
-            usable, now = max(floor, grant), max(floor_now, grant_now)
-            self._usable[i] += now - usable
-            if stake.held[i] > usable:
-                self._free(i, min(stake.held[i], now) - usable)
+        for i, raised, covered in moves:
+            self._usable[i] += raised
+            if covered > 0:
+                self._free(i, covered)
         return True
 
     def _free(self, i: int, covered: int) -> None:
@@ -280,16 +304,21 @@ def within_limit(stake: Stake, *, raises: bool) -> Parts:
             [*map(min, wanted.floors, stake.floors_followed)],
             [*map(min, wanted.grants, stake.grants_followed)],
         )
-    counted = [*map(max, stake.held, stake.floors_followed, stake.grants_followed)]
-    most = [*map(max, wanted.floors, wanted.grants)]
-    short = [i for i, amount in enumerate(most) if amount > counted[i]]
+    counted, short = [], []
+    for i, held in enumerate(stake.held):
+        most = max(held, stake.floors_followed[i], stake.grants_followed[i])
+        counted.append(most)
+        more = max(wanted.floors[i], wanted.grants[i]) - most
+        if more > 0:
+            short.append((i != stake.home, i, more))
     if not short:
         return wanted
     room = max(0, max(stake.floor, stake.grant) - stake.orphaned - sum(counted))
-    for i in sorted(short, key=lambda i: i != stake.home):
-        more = min(room, most[i] - counted[i])
-        counted[i] += more
-        room -= more
+    if room >= sum(more for _, _, more in short):
+        return wanted
+    for _, i, more in sorted(short):
+        counted[i] += min(room, more)
+        room -= min(room, more)
     return Parts([*map(min, wanted.floors, counted)], [*map(min, wanted.grants, counted)])
 
 

@@ -31,14 +31,14 @@ Row = Sequence[int]
 """One amount per live admitter, in one order."""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(msgspec.Struct, frozen=True, gc=False):
     """What each admitter gets of one entitlement's floor and grant, in one dimension."""
 
     floors: Row
     grants: Row
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """What one entitlement has to split; every tuple is by dimension, every row by admitter."""
 
     floor: Row
