@@ -2,7 +2,9 @@
 
 The judge keeps a bucket of his own for each of an admitter's: it drains by the share in force,
 takes the same charges and, when the share changes, keeps free what was free: a raised share arrives
-full, so that moving a share about creates no burst.  After every charge both must agree.
+full, so that moving a share about creates no burst.  After every charge an admitter's must stand
+no lower than the judge's; it may stand higher, since a share that went and came back within one
+step took its free tokens with it.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class Buckets:
         theirs = _bucket(desk, name)
         differs = mine.level - theirs.level_utok
         mine.level = theirs.level_utok
-        if theirs.at_us != mine.at_us or not 0 <= differs <= SLACK_UTOK:
+        if theirs.at_us != mine.at_us or differs > SLACK_UTOK:
             text = (
                 f"the bucket of {name} at {desk.incarnation} stands at {theirs.level_utok} "
                 f"millionths of a token after a charge of {tokens} tokens, {differs} below what "

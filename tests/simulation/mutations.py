@@ -90,6 +90,7 @@ MUTATIONS: Final = (
         "a cut counts before it was acknowledged",
         (2,),
         ("streams.core.followed:_unreplaced", "return chain[start:]", "return chain[-1:]"),
+        faults="harsh",
         doors=4,
     ),
     _of(
