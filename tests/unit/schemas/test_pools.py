@@ -170,10 +170,10 @@ def test_a_bad_entitlement_names_its_field(entitlement: dict[str, Any], field: s
         ),
         pytest.param({"scaling": {"quantile": 0}}, "scaling.quantile", id="no quantile"),
         pytest.param(
-            {"policy": {"debtHalfLifeSeconds": 0}}, "debtHalfLifeSeconds", id="debt that fades at once"
+            {"policy": {"debtHalfLifeSeconds": 0}}, "debtHalfLifeSeconds", id="instant debt"
         ),
         pytest.param(
-            {"policy": {"burstHalfLifeSeconds": "1e9"}}, "burstHalfLifeSeconds", id="burst that never fades"
+            {"policy": {"burstHalfLifeSeconds": "1e9"}}, "burstHalfLifeSeconds", id="endless burst"
         ),
         pytest.param({"policy": {"alphaSlo": -1}}, "policy.alphaSlo", id="a weight below 0"),
     ],
