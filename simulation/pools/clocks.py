@@ -38,7 +38,7 @@ class Clock:
     def moment(self, now_us: int) -> Moment:
         """Return both clocks."""
         mono_us = self.offset_us + now_us + now_us * self.drift_ppm // PPM
-        return Moment(mono_us, self.wall_us(now_us))
+        return Moment(mono_us, EPOCH_US + now_us + self.skew_us)
 
     def world_us(self, mono_us: int) -> int:
         """Return the world time at which the monotonic clock shows at least ``mono_us``."""

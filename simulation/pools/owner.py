@@ -222,6 +222,7 @@ class Owner:
         for base in removed(ledger.states, outcome):
             ledger.generations.pop(base, None)
         apply(ledger.states, outcome)
+        self.durable.usage.forget(ledger.place.partition, through=ledger.folded_through)
         self._serve(outcome.increments, now_us=now_us)
 
     def _judge(self, ledger: Ledger, records: Sequence[Record]) -> Outcome:

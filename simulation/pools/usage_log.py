@@ -29,6 +29,8 @@ from streams.core.judge import Record
 PARTITIONS: Final = 2
 """The pool's own and one that it is misplaced into."""
 CORRUPTED: Final = b'{"specversion":"1.0","id":'
+RECORDS_KEPT: Final = 50_000
+"""Of each partition; older ones are dropped once they were folded, as retention would."""
 CONFLICT_TOKENS: Final = 7
 CONFLICT_DELAY_US: Final = 300_000
 
@@ -71,14 +73,24 @@ class Tally:
 class UsageLog:
     """Every partition's records; events on their way come in as time passes."""
 
-    def __init__(self, pool: Pool, *, faults: UsageFaults, random: Random) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        faults: UsageFaults,
+        random: Random,
+        records_kept: int = RECORDS_KEPT,
+    ) -> None:
         self.home = partition_of(pool.name, PARTITIONS)
         self.counts: Counter[str] = Counter()
         """Events: sent, repeated, slow, misplaced, corrupted, conflicting, forwarded."""
         self._pool = pool
         self._faults = faults
         self._random = random
+        self._records_kept = records_kept
         self._records: list[list[Record]] = [[] for _ in range(PARTITIONS)]
+        self._begins = [0] * PARTITIONS
+        """The offset of the first record that is kept."""
         self._arrivals: list[_Arrival] = []
         self._number = 0
         self._claims: dict[bytes, Claim] = {}
@@ -114,7 +126,17 @@ class UsageLog:
     def read(self, partition: int, *, after: int, now_us: int, most: int) -> Sequence[Record]:
         """Return the records above an offset that have arrived."""
         self._arrive(now_us)
-        return self._records[partition][after + 1 : after + 1 + most]
+        start = after + 1 - self._begins[partition]
+        assert start >= 0
+        return self._records[partition][start : start + most]
+
+    def forget(self, partition: int, *, through: int) -> None:
+        """Drop old records up to an offset, when there are too many."""
+        records, begin = self._records[partition], self._begins[partition]
+        if len(records) > 2 * self._records_kept:
+            count = max(0, min(through + 1 - begin, len(records) - self._records_kept))
+            del records[:count]
+            self._begins[partition] += count
 
     def forward(self, partition: int, value: bytes, headers: Headers, *, now_us: int) -> None:
         """Append a record that an owner has found misplaced."""
@@ -126,11 +148,11 @@ class UsageLog:
 
     def events_through(self, partition: int, offset: int) -> int:
         """Return how many events the records through an offset hold."""
-        return min(offset + 1, len(self._records[partition]))
+        return min(offset + 1, self.length(partition))
 
     def length(self, partition: int) -> int:
         """Return the offset that the next record gets."""
-        return len(self._records[partition])
+        return self._begins[partition] + len(self._records[partition])
 
     def accepted_through(self, offset: int) -> Tally:
         """Return what must have been counted through an offset of the pool's partition."""
@@ -201,7 +223,7 @@ class UsageLog:
         stored_us = broker_us(now_us)
         if records:
             stored_us = max(stored_us, records[-1].stored_us)
-        offset = len(records)
+        offset = self.length(partition)
         records.append(Record(offset, stored_us, self._pool.name.encode(), value, headers))
         if partition == self.home and claim is not None:
             self._witness(claim, offset=offset, stored_us=stored_us)

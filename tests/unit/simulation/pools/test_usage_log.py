@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import msgspec
+import pytest
 
 from schemas.specs import Metering
 from schemas.units import NO_TOKENS, US_PER_S, TokenCounts
@@ -89,6 +90,21 @@ def test_the_tally_can_go_back_to_where_an_earlier_ledger_stands() -> None:
     assert log.accepted_through(9).events == {"spot": 10}
     assert log.accepted_through(3).events == {"spot": 4}
     assert log.accepted_through(9).events == {"spot": 10}
+
+
+def test_old_records_are_dropped_once_they_were_folded_and_offsets_stay() -> None:
+    log = UsageLog(small_pool(), faults=UsageFaults(), random=Random("kept"), records_kept=10)
+    for number in range(25):
+        log.send(usage(number), now_us=number)
+    log.read(log.home, after=-1, now_us=LATER_US, most=1)
+    length = log.length(log.home)
+
+    log.forget(log.home, through=10)
+    with pytest.raises(AssertionError):
+        log.read(log.home, after=0, now_us=LATER_US, most=1)
+    first = log.read(log.home, after=10, now_us=LATER_US, most=1)[0]
+
+    assert (first.offset, log.length(log.home)) == (11, length)
 
 
 def test_events_beyond_a_short_horizon_are_late_and_the_ledger_agrees() -> None:
