@@ -20,6 +20,7 @@ from schemas.specs import Amounts, Leases, PoolRecord, PoolSpec, ServiceClass
 from schemas.units import US_PER_S, ceil_div
 from simulation.arrivals import Arrival
 from simulation.experiments.cases import WhatIf
+from simulation.experiments.one import RunOutcome
 from simulation.experiments.policies import POLICIES
 from simulation.experiments.setups import KV_BYTES_PER_TOKEN, TOKENS_PER_SLOT_S, entitlement
 from simulation.experiments.statistics import Figure, figure_of
@@ -31,6 +32,8 @@ from simulation.world.scenario import Behaviour, Manners
 ADMITTERS: Final = (1, 2, 4, 8)
 FLOORS_SLOTS: Final = (6, 24)
 DURATION_S: Final = 60
+TENANT: Final = "guaranteed-a"
+SPOT: Final = "spot-b"
 SPLIT_SLOTS: Final = 8
 """Below so many slots per admitter a floor stays whole at its home (``leases.splitSlots``)."""
 REQUEST_TOKENS: Final = 64
@@ -86,31 +89,21 @@ def sharing_table(
     """Return the table, line by line."""
     tasks = [_task(arrangement, seed=seed) for arrangement in arrangements for seed in seeds]
     outcomes = run_tasks(tasks, jobs=jobs, progress=progress)
-    rows = []
-    for number, arrangement in enumerate(arrangements):
-        runs = [each.figures for each in outcomes[number * len(seeds) :][: len(seeds)]]
-        requests = [
-            each.entitlements[TENANT]["requests"]
-            for each in outcomes[number * len(seeds) :][: len(seeds)]
-        ]
-        rows.append(
-            SharingRow(
-                arrangement=arrangement,
-                exhausted_rate=figure_of([run["share_exhausted_rate"] for run in runs]),
-                refused_rate=figure_of(
-                    [
-                        run["guaranteed_floor_refusals"] / count
-                        for run, count in zip(runs, requests, strict=True)
-                    ]
-                ),
-                requests=int(sum(requests)),
-            )
-        )
-    return tuple(rows)
+    return tuple(
+        _row(arrangement, outcomes[number * len(seeds) :][: len(seeds)])
+        for number, arrangement in enumerate(arrangements)
+    )
 
 
-TENANT: Final = "guaranteed-a"
-SPOT: Final = "spot-b"
+def _row(arrangement: Arrangement, runs: Sequence[RunOutcome]) -> SharingRow:
+    requests = [run.entitlements[TENANT]["requests"] for run in runs]
+    refused = [run.figures["guaranteed_floor_refusals"] for run in runs]
+    return SharingRow(
+        arrangement=arrangement,
+        exhausted_rate=figure_of([run.figures["share_exhausted_rate"] for run in runs]),
+        refused_rate=figure_of([each / of for each, of in zip(refused, requests, strict=True)]),
+        requests=int(sum(requests)),
+    )
 
 
 def _task(arrangement: Arrangement, *, seed: int) -> Task:
