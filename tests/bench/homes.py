@@ -13,12 +13,17 @@ SEEDS = 10
 def main(seeds: int = SEEDS, jobs: int = 2) -> None:
     """Run and print."""
     rows = sharing_table(seeds=range(1, seeds + 1), jobs=jobs)
-    print("| floor | floors | gateways |", " | ".join(f"{n} admitters" for n in ADMITTERS), "|")
+    print("| floor | floors | gateways |", " | ".join(map(admitters, ADMITTERS)), "|")
     print("|---|---|---|" + "---|" * len(ADMITTERS))
     for slots in FLOORS_SLOTS:
         for homes in (True, False):
             for goes in (True, False):
                 print(line(rows, slots, homes=homes, goes=goes))
+
+
+def admitters(count: int) -> str:
+    """Head of a column."""
+    return f"{count} admitter" + ("" if count == 1 else "s")
 
 
 def line(rows: tuple[SharingRow, ...], slots: int, *, homes: bool, goes: bool) -> str:
@@ -31,12 +36,12 @@ def line(rows: tuple[SharingRow, ...], slots: int, *, homes: bool, goes: bool) -
     return f"| {slots} slots | {words[0]} | {words[1]} | " + " | ".join(cells) + " |"
 
 
-def is_at(row: SharingRow, slots: int, admitters: int, *, homes: bool, goes: bool) -> bool:
+def is_at(row: SharingRow, slots: int, count: int, *, homes: bool, goes: bool) -> bool:
     """Say whether the row belongs into this cell."""
     at = row.arrangement
-    alone = admitters == 1 and at.admitters == 1
+    alone = count == 1 and at.admitters == 1
     same = (at.has_homes, at.goes_home) == (homes, goes) or alone
-    return same and (at.floor_slots, at.admitters) == (slots, admitters)
+    return same and (at.floor_slots, at.admitters) == (slots, count)
 
 
 def cell(row: SharingRow) -> str:
