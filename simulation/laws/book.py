@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from admission.core.gate import Gate
 from schemas.pools import Pool
-from schemas.units import Held, TokenCounts
+from schemas.ticks import Tick
+from schemas.units import US_PER_MS, Held, TokenCounts
 from simulation.laws import evictions, exact_count, reversible, staleness
 from simulation.laws.admissions import check_admission
 from simulation.laws.broken import Broken
@@ -48,6 +49,7 @@ class LawBook:
         self._broken: list[Broken] = []
         self._ticked: TickOutcome | None = None
         self._folded = -1
+        self._epoch = (0, 0)
         self.shadow = Shadow()
         self.holdings = Holdings()
         self.raises = Raises(pool)
@@ -95,6 +97,7 @@ class LawBook:
     def _look_at(self, place: Place, door: Door, now_us: int) -> None:
         if door.gate is not place.gate:
             self._turn(place, door.gate)
+            place.since_us = now_us
         if place.look(door.clock, now_us=now_us):
             self._add(place.check_version())
         if place.desk is not None:
@@ -188,25 +191,38 @@ class LawBook:
         entry = self.shadow.entries.get(handle)
         if entry is None:
             return
-        self._add(reversible.check_answer(entry, answer, at_own_door=before is not None))
+        is_gone = self._places[entry.door].freshness.incarnation != entry.incarnation
+        self._add(
+            reversible.check_answer(entry, answer, at_own_door=before is not None, is_gone=is_gone)
+        )
         if before is not None:
             self._add(reversible.check_charge(entry, answer, used, before, pool=self._pool))
+        gate = self._places[door].gate
+        if gate is not None:
+            self._add(reversible.check_account(gate, door, entry.uid, self._pool))
         if isinstance(answer, Ended):
-            self._ends(entry, answer, used, door=door, now_us=now_us)
+            self._ends(entry, answer, used, door=door, is_gone=is_gone, now_us=now_us)
         elif entry.orphan:
             self.shadow.stop(entry)
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _ends(
-        self, entry: Entry, answer: Ended, used: TokenCounts, *, door: int, now_us: int
+        self,
+        entry: Entry,
+        answer: Ended,
+        used: TokenCounts,
+        *,
+        door: int,
+        is_gone: bool,
+        now_us: int,
     ) -> None:
         change = self._pool.weights.cost_tokens(used) - entry.tokens
         if answer.first:
-            if entry.orphan:
+            if is_gone:
                 self._took_over(entry, door)
-                entry.ended = "settled"
-            if entry.orphan or entry.adopted:
+                entry.orphan, entry.ended = True, "settled"
+            if is_gone or entry.adopted:
                 change = max(0, change)
             self.shadow.end(entry, "settled")
             self._charge(entry, self._places[door], change, now_us=now_us)
@@ -260,6 +276,9 @@ class LawBook:
             self.floors.charge(entry.uid, tokens, now_us=now_us)
         if tokens > 0 and (entry.ended or entry.orphan):
             return
+        if tokens > 0:
+            bucket = COMMON if entry.item.in_common else entry.uid
+            self.charges.admitted(entry.door, bucket, tokens, now_us=now_us)
         depth = sum(each.depth_tokens for each in self._places)
         self.charges.charge(tokens, depth_tokens=depth, now_us=now_us)
 
@@ -303,8 +322,26 @@ class LawBook:
         self._drain(now_us)
         in_force = tick.version == self.holdings.version
         bound = tick.overshoot_bound.tokens_per_s if in_force else 0
+        bound += self.charges.unheard(self._unheard(tick, now_us))
         self._add(self.charges.tick(bound, now_us=now_us))
         self._check_gates()
+
+    def _unheard(self, tick: Tick, now_us: int) -> list[int]:
+        """Return the doors whose largest requests a tick may not have heard of."""
+        lease_us = staleness.leases(self._pool)[0]
+        if tick.version.epoch != self._epoch[0]:
+            self._epoch = (tick.version.epoch, now_us)
+        heard = {
+            item.incarnation
+            for item in tick.inputs.reports
+            if item.alive and item.age_ms * US_PER_MS <= lease_us
+        }
+        return [
+            place.index
+            for place in self._places
+            if now_us - max(self._epoch[1], place.since_us) <= lease_us
+            or place.freshness.incarnation not in heard
+        ]
 
     def _follows(self, place: Place, now_us: int) -> bool:
         """Say whether an admitter's lease or hold lasts, so that it follows shares."""

@@ -6,15 +6,16 @@ estimate is the estimator's error, which the bound exports after the fact.  With
 ∫ capacity, a window from s to t is within the law if D(t) - D(s) <= depths(s) + bound, so the
 smallest D(s) + depths(s) of the last L seconds judges all windows up to L at once.
 
-The bound in force is the largest one exported from L before the window's end until one lease
-after it: as long as that an admitter may act on a state before the allocator hears of it, and the
-largest request of a bucket is known only once it was reported.
+The bound in force is the largest one exported from L before the window's end until the first tick
+one lease after it: for so long an admitter may act on a state before the allocator hears of it.
+The largest request of a bucket is in the bound once it was reported; of an admitter that no tick
+could hear (it is cut off or gone, or the owner is new) it is added from what was really admitted.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,12 +64,25 @@ class Charges:
     )
     bounds: deque[tuple[int, int]] = field(default_factory=deque)
     """(time, exported bound in tokens) of the ticks that may still be in force."""
+    largest: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """By door and bucket: when, and how many tokens."""
 
     def flow(self, now_us: int) -> None:
         """Let capacity drain until now."""
         if now_us > self.at_us:
             self.surplus -= self.capacity_tokens_per_s * (now_us - self.at_us)
             self.at_us = now_us
+
+    def admitted(self, door: int, bucket: str, tokens: int, *, now_us: int) -> None:
+        """Remember the largest request that a bucket admitted lately."""
+        largest = self.largest.setdefault(door, {})
+        before_us, before = largest.get(bucket, (0, 0))
+        if tokens >= before or before_us < now_us - self.windows[-1].length_us:
+            largest[bucket] = (now_us, tokens)
+
+    def unheard(self, doors: Iterable[int]) -> int:
+        """Return the largest requests of the buckets of these doors."""
+        return sum(tokens for door in doors for _, tokens in self.largest.get(door, {}).values())
 
     def charge(self, tokens: int, *, depth_tokens: int, now_us: int) -> None:
         """Charge tokens, or take some back; ``depth_tokens`` is the sum over all buckets."""
@@ -105,7 +119,7 @@ class Charges:
                 at_us, excess = window.worst.popleft()
                 if excess <= 0:
                     continue
-                bound = self._bound(at_us - window.length_us, at_us + self.lease_us)
+                bound = self._bound(at_us - window.length_us)
                 if excess > bound * US_PER_S:
                     over = -(-(excess - bound * US_PER_S) // US_PER_S)
                     text = (
@@ -115,5 +129,5 @@ class Charges:
                     )
                     yield Broken(2, "tokens charged", text)
 
-    def _bound(self, since_us: int, until_us: int) -> int:
-        return max((each for at, each in self.bounds if since_us <= at <= until_us), default=0)
+    def _bound(self, since_us: int) -> int:
+        return max((each for at, each in self.bounds if at >= since_us), default=0)

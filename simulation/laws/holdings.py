@@ -78,9 +78,10 @@ class Holdings:
 
 
 def _room_left(pool: Pool, place: Place, shadow: Shadow) -> Triple:
-    """Return what an admitter may still admit while its lease lasts."""
+    """Return what an admitter may still admit while its lease lasts; one that leaves, nothing."""
     desk = place.desk
-    if desk is None or desk.freshness is not Freshness.FRESH:
+    gate = place.gate
+    if desk is None or gate is None or gate.leaving or desk.freshness is not Freshness.FRESH:
         return _NOTHING
     kv_bytes = slots = 0
     above = admitted_above(pool, place, shadow, door=place.index)

@@ -67,6 +67,8 @@ class Place:
     parts: Parts = field(default_factory=Parts)
     version: Version = NO_VERSION
     sequence: int = -1
+    since_us: int = 0
+    """When the present incarnation was first seen."""
     fell: bool = False
     """It followed a lower version than before."""
     buckets: Buckets = field(default_factory=Buckets)

@@ -38,9 +38,15 @@ def before_settlement(gate: Gate, pool: Pool, entry: Entry) -> Before | None:
     return Before(desk, account.counters.charged_tokens)
 
 
-def check_answer(entry: Entry, answer: EndAnswer, *, at_own_door: bool) -> Iterator[Broken]:
-    """Yield an end that the reservation cannot have had; before the book is brought up to date."""
-    if isinstance(answer, Ended) and answer.first and entry.ended:
+def check_answer(
+    entry: Entry, answer: EndAnswer, *, at_own_door: bool, is_gone: bool
+) -> Iterator[Broken]:
+    """Yield an end that the reservation cannot have had; before the book is brought up to date.
+
+    Where the incarnation is gone, nobody knows that it had expired: whoever takes it over ends it.
+    """
+    known = entry.ended == "settled" or (entry.ended and not is_gone)
+    if isinstance(answer, Ended) and answer.first and known:
         yield Broken(7, "ended twice", f"{_name(entry)} ended again after it was {entry.ended}")
     if entry.ended or entry.orphan or not at_own_door:
         return
@@ -85,6 +91,20 @@ def check_gate(gate: Gate, door: int, pool: Pool, shadow: Shadow) -> Iterator[Br
     for entry in shadow.open_at[door]:
         if entry.item.number not in known:
             yield Broken(7, "lost", f"{_name(entry)} is open, and its admitter holds it no longer")
+
+
+def check_account(gate: Gate, door: int, uid: str, pool: Pool) -> Iterator[Broken]:
+    """Yield an entitlement that holds other slots at an admitter than its reservations do."""
+    account = gate.desks[pool.name].accounts.get(uid)
+    if account is None:
+        return
+    slots = sum([item.slots for item in gate.reservations if item.entitlement == uid])
+    if account.slots + account.demoted_slots != slots:
+        text = (
+            f"{uid} holds {account.slots + account.demoted_slots} slots at admitter {door}, its "
+            f"open reservations {slots}"
+        )
+        yield Broken(7, "held", text)
 
 
 def check_adoptions(
