@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.pools import Pool
 from schemas.specs import Leases, ServiceClass
-from schemas.units import NOTHING, Resources
+from schemas.units import NOTHING, US_PER_S, Resources
 from tests.property.streams_core.world import World, stock
 from tests.unit.streams_core.pools import entitlement, pool_of
 
@@ -61,10 +61,10 @@ def with_leases(name: str, leases: Leases) -> Pool:
     return msgspec.structs.replace(POOLS[name], leases=leases)
 
 
-def assert_bound_holds(world: World, *, steps: int = 120) -> None:
+def assert_bound_holds(world: World, *, steps: int = 120, chaos: bool = True) -> None:
     """Check after every step that no more is held than capacity and the exported bound."""
     for _ in range(steps):
-        world.step()
+        world.step(chaos=chaos)
         if world.outcome is not None:
             tick = world.outcome.tick
             over = world.held() - tick.capacity - tick.overshoot_bound
@@ -101,6 +101,38 @@ def test_the_bound_covers_those_who_are_cut_off_beyond_lease_and_hold(
     leases = msgspec.structs.replace(SHORT, split_slots=split_slots)
     world = World(with_leases(pool, leases), seed, admitters, replicas=2, partitions=True)
     assert_bound_holds(world, steps=160)
+
+
+@pytest.mark.parametrize("admitters", [2, 4])
+@given(seed=seeds, pool=st.sampled_from(sorted(POOLS)))
+@settings(max_examples=8, deadline=None)
+def test_the_bound_covers_what_the_killed_admitted_since_their_last_report(
+    admitters: int, seed: int, pool: str
+) -> None:
+    world = World(POOLS[pool], seed, admitters, replicas=2, greedy=True, reports_rarely=True)
+    assert_bound_holds(world, steps=200)
+
+
+@pytest.mark.parametrize("is_mute", [True, False])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_bound_covers_the_static_safe_share_of_one_that_hears_nothing_for_a_minute(
+    seed: int, is_mute: bool
+) -> None:
+    """The other admitter takes all that is free; one that reports is alive, and deaf."""
+    leases = Leases(hold_seconds=3, admitters_max=2, split_slots=100)
+    world = World(with_leases("no burst", leases), seed, 2, replicas=2, lossy=False, greedy=True)
+    for _ in range(20):
+        world.step(chaos=False)
+    cut_off = world.alive[seed % 2]
+    cut_off.deaf_until_us = world.now_us + 60 * US_PER_S
+    cut_off.mute_until_us = cut_off.deaf_until_us if is_mute else 0
+    over = []
+    for _ in range(240):
+        assert_bound_holds(world, steps=1, chaos=False)
+        assert world.outcome is not None
+        over.append(max(stock(world.held() - world.outcome.tick.capacity)))
+
+    assert max(over) > 0, "nobody overshot, so nothing was tested"
 
 
 @admitters

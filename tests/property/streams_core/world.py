@@ -211,6 +211,8 @@ class World:
     """Whether every entitlement asks everywhere until it is refused; else some ask sometimes."""
     kills: bool = True
     """Whether admitters are killed and replaced under their URLs."""
+    reports_rarely: bool = False
+    """Whether admitters report every other second, and admit a lot in between."""
     takeovers: bool = True
     """Whether the tick's owner changes."""
     partitions: bool = False
@@ -312,7 +314,7 @@ class World:
                 self._offer(admitter, self.random.choice(names))
         if admitter.dead:
             self.restart(admitter)
-        elif self.random.random() < 0.6:
+        elif self.random.random() < (0.12 if self.reports_rarely else 0.6):
             self._send(None, admitter.report(now_us=self.now_us))
 
     def _adopt(self, admitter: Admitter) -> None:
