@@ -89,6 +89,8 @@ class Account:
     """The most that one request of it may reserve."""
     kept: Resources = NOTHING
     """The part of its share here that is lent to nobody."""
+    lends: bool = False
+    """Whether there is another part."""
     slots: int = 0
     kv_bytes: int = 0
     demoted_slots: int = 0

@@ -39,6 +39,14 @@ class Space(Struct, frozen=True, gc=False):
         """Whether nothing is needed in either dimension."""
         return self.slots <= 0 and self.kv_bytes <= 0
 
+    def plus(self, other: Space) -> Space:
+        """Return the sum."""
+        return Space(self.slots + other.slots, self.kv_bytes + other.kv_bytes)
+
+    def less(self, other: Space) -> Space:
+        """Return the difference."""
+        return Space(self.slots - other.slots, self.kv_bytes - other.kv_bytes)
+
     def at_most(self, other: Space) -> Space:
         """Return the smaller of the two in each dimension, at least nothing."""
         return Space(

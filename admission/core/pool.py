@@ -26,7 +26,7 @@ from admission.core.decision import (
 )
 from admission.core.eviction import NO_SPACE, Space
 from admission.core.pending import Pending
-from admission.core.reclaim import Reclaim, kept_of, less_going, taken_back
+from admission.core.reclaim import Reclaim, kept_of, less_going, over_kept
 from admission.core.reservations import Open
 from admission.core.share import Outlook, Room, outlook
 from admission.core.staleness import Freshness, Lease
@@ -72,6 +72,8 @@ class PoolDesk:
     """By all open reservations of the pool here."""
     kept: Space = NO_SPACE
     """All that is lent to nobody here, and the common part."""
+    lent_used: Space = NO_SPACE
+    """Held inside shares, above the parts that are lent to nobody: what was called back."""
 
     @property
     def version(self) -> Version:
@@ -137,7 +139,8 @@ class PoolDesk:
         impossible = can_never_fit(need, most=most)
         if impossible is not None:
             return impossible
-        if self.reclaim.awaited.entries and not self._goes_before_waiters(account, now_us):
+        preemptible = account.spec.service_class is ServiceClass.PREEMPTIBLE
+        if preemptible and self.must_wait(need, now_us):
             limit = account.room.usable.slots
             return Short(RefusalReason.CONTENDED, Dimension.CONCURRENCY, limit)
         if account.covers(need.slots, need.kv_bytes) and account.share.admits(now_us):
@@ -151,10 +154,20 @@ class PoolDesk:
         endless = Surplus(AMOUNT_MAX, AMOUNT_MAX, 0, self.common.admits(now_us))
         return isinstance(decide(need, standing=standing, surplus=endless), Fits)
 
-    def is_awaited(self, now_us: int) -> bool:
-        """Say whether requests of higher classes wait for room that is being made."""
+    def must_wait(self, need: Need, now_us: int) -> bool:
+        """Say whether a preemptible request would take room that higher classes wait for.
+
+        They were refused and told when to come back, or took back what they had lent.
+        """
         self.reclaim.awaited.lapse(now_us)
-        return bool(self.reclaim.awaited.entries)
+        if self.reclaim.awaited.entries:
+            return True
+        used = self.lent_used
+        if used.is_nothing:
+            return False
+        over = over_kept(self.reclaim, held=self.held, kept=self.kept)
+        slots_short = used.slots > 0 and over.slots + need.slots > 0
+        return slots_short or (used.kv_bytes > 0 and over.kv_bytes + need.kv_bytes > 0)
 
     def free_above(self, account: Account) -> Space:
         """Return the slots and KV above all shares that are free for an entitlement."""
@@ -213,13 +226,13 @@ class PoolDesk:
 
     def called_back(self, item: Open) -> Space:
         """Return the room that a request just admitted takes from those to whom it was lent."""
-        held, kept = self.held, self.kept
-        room_for_all = held.slots <= kept.slots and held.kv_bytes <= kept.kv_bytes
-        if room_for_all and not self.reclaim.awaited.entries:
+        used = self.lent_used
+        if used.is_nothing or item.demoted or self.freshness is not Freshness.FRESH:
             return NO_SPACE
-        if self.freshness is not Freshness.FRESH or item.demoted:
+        if item.served_class is ServiceClass.PREEMPTIBLE:
             return NO_SPACE
-        return taken_back(self.reclaim, self.accounts[item.entitlement], item, held=held, kept=kept)
+        over = over_kept(self.reclaim, held=self.held, kept=self.kept)
+        return over.at_most(used).at_most(Space(item.slots, item.kv_bytes))
 
     def send_away(self, item: Open, reason: str) -> None:
         """Choose a reservation to make room (once); it is told so at its next renewal."""
@@ -232,10 +245,6 @@ class PoolDesk:
     def age_ms(self, now_us: int) -> int:
         """Return the age of the state; 0 before the first echo."""
         return (self.lease.age_us(now_us) or 0) // US_PER_MS
-
-    def _goes_before_waiters(self, account: Account, now_us: int) -> bool:
-        preemptible = account.spec.service_class is ServiceClass.PREEMPTIBLE
-        return not (preemptible and self.is_awaited(now_us))
 
     def _standing(self, account: Account, *, may_demote: bool, now_us: int) -> Standing:
         return Standing(
@@ -260,7 +269,10 @@ class PoolDesk:
         account = self.accounts[item.entitlement]
         self.slots_above -= account.slots_above
         self.kv_bytes_above -= account.kv_bytes_above
+        lent = account.called_back if account.lends else NO_SPACE
         account.hold(item, sign=sign)
+        if account.lends:
+            self.lent_used = self.lent_used.less(lent).plus(account.called_back)
         self.held = Space(
             self.held.slots + sign * item.slots, self.held.kv_bytes + sign * item.kv_bytes
         )
@@ -280,12 +292,15 @@ class PoolDesk:
             account.room = room
             account.most = account.spec.ceiling.at_most(self.spec.per_replica)
             account.kept = kept_of(account.spec, states.get(uid), incarnation=self.incarnation)
+            account.lends = not account.kept.covers(room.usable)
             rate = Dimension.THROUGHPUT
             account.share.reshape(room.usable.of(rate), depth_s=depth_s, now_us=now_us)
             account.ceiling.reshape(room.ceiling.of(rate), depth_s=depth_s, now_us=now_us)
         self.slots_above = sum(account.slots_above for account in self.accounts.values())
         self.kv_bytes_above = sum(account.kv_bytes_above for account in self.accounts.values())
-        kept = self.outlook.common
+        kept, self.lent_used = self.outlook.common, NO_SPACE
         for account in self.accounts.values():
             kept += account.kept
+            if account.lends:
+                self.lent_used = self.lent_used.plus(account.called_back)
         self.kept = Space(kept.slots, kept.kv_bytes)

@@ -2,14 +2,15 @@
 
 Three occasions, all judged by what this admitter holds:
 
-* a request inside its floor takes back room that was lent (it is admitted; law 3);
+* room that was lent is taken back: requests run inside a floor that was idle, and with the request
+  just admitted more is held than is lent to nobody (it is admitted all the same; law 3);
 * a request of a higher class finds no room (it is refused and comes back when the room is free);
 * a newer state leaves less common room than is held above the shares.
 
 Room is never asked for twice: what is going already counts as free, and so that those who wait do
 not count on the same room, what each of them waits for is remembered until it is admitted, gives
-up or the next state comes, whose fill has seen it as demand.  While somebody waits, nothing
-preemptible starts.
+up or the next state comes, whose fill has seen it as demand.  While somebody waits, or what was
+lent is wanted back, nothing preemptible starts.
 """
 
 from __future__ import annotations
@@ -87,20 +88,17 @@ def kept_of(spec: Entitlement, state: EntitlementState | None, *, incarnation: s
     return NOTHING
 
 
-def taken_back(
-    reclaim: Reclaim, account: Account, item: Open, *, held: Space, kept: Space
-) -> Space:
-    """Return the room that an admitted request takes from those to whom it was lent.
+def over_kept(reclaim: Reclaim, *, held: Space, kept: Space) -> Space:
+    """Return how much is held and awaited, less what is going, above what is lent to nobody.
 
     ``held`` is all that is held here, ``kept`` all that is lent to nobody and the common part.  As
     long as no more is held than kept, nobody is in anybody's place.
     """
     awaited = reclaim.awaited.total
-    over = Space(
+    return Space(
         held.slots + awaited.slots - reclaim.going_slots - kept.slots,
         held.kv_bytes + awaited.kv_bytes - reclaim.going_kv_bytes - kept.kv_bytes,
     )
-    return over.at_most(account.called_back).at_most(Space(item.slots, item.kv_bytes))
 
 
 def short_of(reclaim: Reclaim, *, free: Space) -> Space:

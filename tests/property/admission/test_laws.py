@@ -78,6 +78,34 @@ follows = st.builds(Follow, shares, amounts, st.integers(0, 10))
 steps = st.lists(st.one_of(asks, asks, ends, ends, waits, follows), max_size=60)
 
 
+WIDE = 10**6
+"""Tokens/s and bytes that are never short, so that slots are."""
+
+
+def wide(low: int, high: int) -> st.SearchStrategy[Resources]:
+    return st.builds(Resources, st.just(WIDE), st.just(WIDE), st.integers(low, high))
+
+
+lendings = st.builds(
+    Follow,
+    st.fixed_dictionaries({"guaranteed": wide(2, 5), "elastic": wide(0, 2)}),
+    wide(1, 3),
+    st.integers(0, 9),
+)
+small_asks = st.builds(
+    Ask,
+    st.sampled_from(["guaranteed", "guaranteed", "elastic", "spot", "preemptible", "preemptible"]),
+    st.just(10),
+    st.just(10),
+    st.sampled_from([1, 1, 1, 2]),
+    st.just(False),
+    st.sampled_from([True, True, True, False]),
+)
+small_steps = st.lists(
+    st.one_of(small_asks, small_asks, small_asks, small_asks, ends), min_size=6, max_size=30
+)
+
+
 def dead_admitters_ids() -> list[str]:
     """Reservations of an incarnation that no state of ``World`` lists any more."""
     there = World(pool(), THERE)
@@ -144,7 +172,7 @@ class Story:
             and account.kv_bytes + need.kv_bytes <= account.room.usable.kv_bytes
             and account.share.admits(world.now_us)
         )
-        awaited = step.uid == "preemptible" and desk.is_awaited(world.now_us)
+        awaited = step.uid == "preemptible" and desk.must_wait(need, world.now_us)
         above = Held(0, desk.kv_bytes_above, desk.slots_above)
         answer = world.gate.reserve(body, now=world.now)
         if isinstance(answer, Refused):
@@ -227,6 +255,9 @@ class Story:
         assert desk.kv_bytes_above == sum(each.kv_bytes_above for each in desk.accounts.values())
         assert desk.held.slots == sum(each.slots for each in totals.values())
         assert desk.held.kv_bytes == sum(each.kv_bytes for each in totals.values())
+        lent = [each.called_back for each in desk.accounts.values()]
+        assert desk.lent_used.slots == sum(each.slots for each in lent)
+        assert desk.lent_used.kv_bytes == sum(each.kv_bytes for each in lent)
         going = desk.reclaim.going.values()
         assert desk.reclaim.going_slots == sum(each.slots for each in going)
         assert desk.reclaim.going_slots == sum(e.evicting_slots for e in desk.accounts.values())
@@ -283,6 +314,25 @@ def test_held_never_exceeds_the_shares_plus_the_common_part(
             sum(each.kv_bytes for each in used)
             <= sum(each.kv_bytes for each in usable) + common.kv_bytes
         )
+
+
+@settings(max_examples=200, deadline=None)
+@given(first=lendings, steps=small_steps)
+def test_what_was_lent_comes_back_unless_nothing_preemptible_is_left(
+    first: Follow, steps: list[Step]
+) -> None:
+    """Less what is going, never more is held than is lent to nobody (no newer state comes)."""
+    story = Story(World(pool()))
+    story.follow(first, settle_s=60)
+    desk = story.desk
+    for step in steps:
+        story.take(step)
+        going, kept = desk.reclaim, desk.kept
+
+        assert going.renewable == {} or (
+            desk.held.slots - going.going_slots <= kept.slots
+            and desk.held.kv_bytes - going.going_kv_bytes <= kept.kv_bytes
+        ), story.story
 
 
 moves = st.one_of(

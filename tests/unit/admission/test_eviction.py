@@ -10,7 +10,7 @@ from admission.core.reservations import Open
 from schemas.decisions import Decision, DecisionKind
 from schemas.reservations import Evicting, Renewal, Reservation, SettleBody
 from schemas.specs import ServiceClass
-from schemas.units import NOTHING_HELD, Held, Resources
+from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
 from tests.unit.admission.pools import POOL, World, entitlement, pool
 
 WIDE = 1_000_000
@@ -282,3 +282,32 @@ def test_an_evicted_reservation_holds_its_room_until_it_ends() -> None:
 
     assert here.gate.desks[POOL].accounts["preemptible"].held == Held(20, 200, 1)
     assert here.refused("spot", request_id="s").reason == "contended"
+
+
+def test_whoever_takes_the_last_room_that_was_lent_evicts_though_the_floor_was_lent_before() -> (
+    None
+):
+    here = World(SPEC)
+    here.share(
+        {"guaranteed": FLOOR, "elastic": Resources(WIDE, 10_000, 2)},
+        grants={"guaranteed": NOTHING},
+        common=Resources(WIDE, WIDE, 1),
+    )
+    here.admitted("preemptible")
+    evictions = []
+    for uid in ("guaranteed", "guaranteed", "elastic"):
+        answer = here.reserve(uid)
+        assert isinstance(answer, Admitted)
+        evictions.append(answer.eviction)
+
+    assert [each is None for each in evictions] == [True, True, False]
+
+
+def test_nothing_preemptible_starts_in_room_that_was_taken_back() -> None:
+    here = World(SPEC)
+    give(here, grant=0, common_slots=2)
+    here.admitted("guaranteed")
+    here.admitted("preemptible")
+
+    assert here.refused("preemptible").reason == "contended"
+    here.admitted("spot")
