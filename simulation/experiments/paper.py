@@ -41,6 +41,7 @@ _FAIR_SHARE: Final = {
 
 PAPER: Final[Mapping[str, Mapping[str, Mapping[str, PaperFigure]]]] = {
     "paper-1": _CROSS_CLASS,
+    "paper-1-retries": _CROSS_CLASS,
     "paper-2": _FAIR_SHARE,
 }
 """Experiment -> policy -> key -> what the paper says."""

@@ -6,6 +6,7 @@ arXiv 2603.00356, section 5: one replica with 16 slots that share 240 tokens/s, 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -171,5 +172,14 @@ FAIR_SHARE: Final = Setup(
     behaviour=POLITE,
 )
 
-SETUPS: Final[Mapping[str, Setup]] = {setup.name: setup for setup in (CROSS_CLASS, FAIR_SHARE)}
+CROSS_CLASS_RETRIES: Final = dataclasses.replace(
+    CROSS_CLASS,
+    name="paper-1-retries",
+    about="paper-1 with clients that wait for Retry-After and come back",
+    behaviour=POLITE,
+)
+
+SETUPS: Final[Mapping[str, Setup]] = {
+    setup.name: setup for setup in (CROSS_CLASS, CROSS_CLASS_RETRIES, FAIR_SHARE)
+}
 """The experiments by name."""
