@@ -74,7 +74,7 @@ class Buckets:
         theirs = _bucket(desk, name)
         differs = mine.level - theirs.level_utok
         mine.level = theirs.level_utok
-        if theirs.at_us != mine.at_us or differs > SLACK_UTOK:
+        if differs > SLACK_UTOK:
             text = (
                 f"the bucket of {name} at {desk.incarnation} stands at {theirs.level_utok} "
                 f"millionths of a token after a charge of {tokens} tokens, {differs} below what "

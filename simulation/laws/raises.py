@@ -25,6 +25,9 @@ from simulation.laws.lines import TRIPLE_NAMES, Triple, least, less, most, plus,
 from simulation.laws.places import Place
 
 STATES_MAX: Final = 512
+UNACKNOWLEDGED_MAX: Final = 8
+"""Of more states the allocator remembers only maxima, so what it may think to be followed already
+is not known: such an admitter's shares count, and are no raise."""
 COMMON: Final = "$common"
 _NOTHING: Final[Triple] = (0, 0, 0)
 
@@ -171,6 +174,8 @@ def _reach(
             now = _widest([amount(each, uid, name) for each in reader.followed])
             known = _widest([amount(each, uid, name) for each in reader.known])
             known = most(known, held.get((uid, name), _NOTHING))
+            if len(reader.known) >= UNACKNOWLEDGED_MAX:
+                known = most(known, new)
             raised = [flag or new[i] > known[i] for i, flag in enumerate(raised)]
             reach = plus(reach, most(now, new))
     return reach, raised

@@ -136,7 +136,7 @@ def _behaviour(rng: Random) -> Behaviour:
         max_tokens_percent=rng.choice((100, 100, 150, 300)),
         cached_input_percent=rng.choice((0, 0, 50)),
         allow_demotion=rng.random() < 0.3,
-        can_renew=rng.random() < 0.8,
+        can_renew=rng.random() < 0.75,
         abort_ppm=100_000 if mishaps else 0,
         abort_within_us=3 * US_PER_S,
         vanish_ppm=50_000 if mishaps else 0,

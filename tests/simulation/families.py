@@ -90,8 +90,8 @@ def pool_of(family: str, rng: Random) -> Pool:
         bucket_seconds=rng.choice((1, 2, 5, 10)),
         headroom=rng.choice((0, 0, 1, 2, 4)),
         default_max_tokens=256,
-        # 60 is faster than the engine: reservations that cannot be renewed run out.
-        decode_tokens_per_second_min=Decimal(rng.choice((10, 10, 60))),
+        # 200 is faster than the engine: reservations that cannot be renewed run out.
+        decode_tokens_per_second_min=Decimal(rng.choice((10, 10, 200))),
         policy=Policy(tick_ms=rng.choice((250, 1_000))),
         leases=Leases(
             lease_ms=rng.choice((2_000, 3_000, 5_000)),

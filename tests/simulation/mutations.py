@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulation.laws.broken import Broken
-from tests.simulation.cases import case_of
+from tests.simulation.cases import Case, case_of
 from tests.simulation.judged import judge
 from tests.simulation.rewriting import Edit, rewritten
 
@@ -418,7 +418,7 @@ def caught(mutation: Mutation) -> Caught | None:
     return None
 
 
-def case_for(mutation: Mutation, seed: int):  # type: ignore[no-untyped-def]
+def case_for(mutation: Mutation, seed: int) -> Case:
     """Return the world of a seed in which the mutation is tried."""
     return case_of(seed, faults=mutation.faults, family=mutation.family, doors=mutation.doors)
 

@@ -1,0 +1,52 @@
+"""No law is broken in any seed, and the same seed gives the same bytes.
+
+A short campaign runs with every test run; where everything must run, a larger one does.
+``make simulate`` runs a thousand seeds.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.conftest import REQUIRE_ALL
+from tests.simulation.campaign import Choice, main, tell, try_seed
+from tests.simulation.cases import case_of
+from tests.simulation.judged import judge, story_of
+
+SEEDS = 120 if os.environ.get(REQUIRE_ALL) else 16
+CHUNK = 8
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_law_is_broken(first: int, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [try_seed(seed, Choice()) for seed in range(first, first + CHUNK)]
+    failed = [each for each in found if each.failed]
+    for each in failed:
+        tell(each, Choice())
+
+    assert not failed, capsys.readouterr().out
+    assert all(each.steps > 0 for each in found)
+
+
+def test_the_same_seed_gives_the_same_ticks_totals_and_story() -> None:
+    case = case_of(3, faults="harsh")
+
+    assert judge(case).digest == judge(case).digest
+    assert story_of(case).lines() == story_of(case).lines()
+
+
+def test_a_fault_more_changes_no_arrival() -> None:
+    calm, harsh = (case_of(4, faults=faults).scenario for faults in ("none", "harsh"))
+
+    assert [*calm.arrivals()] == [*harsh.arrivals()]
+
+
+def test_a_campaign_ends_with_what_it_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["--seeds", "2", "--first", "9", "--jobs", "1", "--faults", "none"])
+    last = capsys.readouterr().out.splitlines()[-1]
+
+    assert status == 0
+    assert last.startswith("simulation: seeds=2 steps=")
+    assert last.endswith(" laws_broken=0")
