@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from schemas.pools import Pool
 from schemas.specs import Leases, ServiceClass
 from schemas.units import NOTHING, US_PER_S, Resources
-from tests.property.streams_core.world import World, stock
+from tests.property.streams_core.admitter import stock
+from tests.property.streams_core.world import World
 from tests.unit.streams_core.pools import entitlement, pool_of
 
 DEDICATED, GUARANTEED = ServiceClass.DEDICATED, ServiceClass.GUARANTEED
