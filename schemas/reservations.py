@@ -16,7 +16,7 @@ from schemas.specs import ServiceClass
 from schemas.units import Dimension
 
 
-class ReserveBody(msgspec.Struct, frozen=True, kw_only=True):
+class ReserveBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a gateway asks for.  Without API keys it names pool and entitlement itself."""
 
     pool: str = ""
@@ -37,7 +37,7 @@ class ReserveBody(msgspec.Struct, frozen=True, kw_only=True):
     """From an earlier refusal of the same request."""
 
 
-class Evicting(msgspec.Struct, frozen=True, kw_only=True):
+class Evicting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was told to stop to make room; whose it is stays with the admitter."""
 
     requests: int
@@ -45,7 +45,7 @@ class Evicting(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes: int
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """201: the request may start."""
 
     reservation_id: str
@@ -72,7 +72,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """Lent room that this request calls back."""
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a request may not start, and when to come back."""
 
     message: str
@@ -101,14 +101,14 @@ class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
     error: Refusal
 
 
-class RenewBody(msgspec.Struct, frozen=True, kw_only=True):
+class RenewBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a gateway says while a request runs."""
 
     output_tokens: int = 0
     """Produced so far."""
 
 
-class Renewal(msgspec.Struct, frozen=True, kw_only=True):
+class Renewal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to a renewal."""
 
     verdict: Literal["continue", "evict"] = "continue"
@@ -124,7 +124,7 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     admitter_url: str = ""
 
 
-class SettleBody(msgspec.Struct, frozen=True, kw_only=True):
+class SettleBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was really used, by token class."""
 
     input_tokens: int = 0
@@ -138,7 +138,7 @@ class SettleBody(msgspec.Struct, frozen=True, kw_only=True):
     """An earlier attempt may have reached an admitter that has died since."""
 
 
-class SettlementResult(msgspec.Struct, frozen=True, kw_only=True):
+class SettlementResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """200: the reservation ended; ``first`` is false when it had ended before."""
 
     reservation_id: str

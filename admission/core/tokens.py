@@ -30,7 +30,7 @@ _RESERVATION: Final = "v1"
 _TICKET: Final = "t1"
 
 
-class ReservationClaims(msgspec.Struct, frozen=True, array_like=True):
+class ReservationClaims(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a reservation's id says.  Fields are only ever added at the end."""
 
     pool: str
@@ -54,7 +54,7 @@ class ReservationClaims(msgspec.Struct, frozen=True, array_like=True):
         return replace(self, incarnation=incarnation, number=number, version=version)
 
 
-class TicketClaims(msgspec.Struct, frozen=True, array_like=True):
+class TicketClaims(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a refusal's ticket says."""
 
     pool: str
