@@ -186,7 +186,7 @@ def test_a_floor_is_always_whole_at_its_home_when_requests_go_there(
                 admitter.running.clear()
         for uid in ("d", "g1") if admitters > 1 else ("d", "g1", "g2"):
             for admitter in world.alive:
-                if number >= 24 and admitter.name == world.home(uid):
+                if number >= 32 and admitter.name == world.home(uid):
                     usable = admitter.usable(uid, now_us=world.now_us)
                     assert usable.covers(LENT.entitlements[uid].floor), world.story
 
