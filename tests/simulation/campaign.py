@@ -25,8 +25,7 @@ from typing import Final
 
 from schemas.units import US_PER_S
 from simulation.laws.broken import Broken
-from simulation.pools.faults import PRESETS
-from tests.simulation.cases import case_of
+from tests.simulation.cases import FAULTS, case_of
 from tests.simulation.families import FAMILIES
 from tests.simulation.judged import judge, story_of
 
@@ -150,7 +149,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--faults", choices=["", *PRESETS], default="", help="instead of drawn")
+    parser.add_argument("--faults", choices=["", *FAULTS], default="", help="instead of drawn")
     parser.add_argument("--family", choices=["", *FAMILIES], default="", help="instead of drawn")
     parser.add_argument("--doors", type=int, default=0, help="admitters, instead of drawn")
     parser.add_argument("--story", type=int, default=None, help="tell this seed's story")

@@ -6,7 +6,7 @@ far above it by turns, good and bad manners, lost and returning replicas, and fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -15,7 +15,7 @@ from schemas.units import US_PER_S
 from simulation.engine import SlotEngineSpec
 from simulation.gaps import GapFamily
 from simulation.lengths import between
-from simulation.pools.faults import PRESETS, Faults
+from simulation.pools.faults import HARSH, PRESETS, FaultKind, Faults, Span
 from simulation.workloads import Phase, TenantStream, Workload
 from simulation.world.scenario import Behaviour, DoorChoice, Manners, ReplicaChange, Scenario
 from tests.simulation.families import FAMILIES, TOKENS_PER_S_OF_A_SLOT, pool_of
@@ -23,7 +23,14 @@ from tests.simulation.families import FAMILIES, TOKENS_PER_S_OF_A_SLOT, pool_of
 DURATION_S: Final = 24
 DRAIN_S: Final = 10
 DOORS: Final = (1, 2, 2, 4, 4, 8)
-FAULTS: Final = ("none", "mild", "mild", "harsh")
+TAKEOVERS: Final = replace(
+    HARSH,
+    name="takeovers",
+    timed={FaultKind.OWNER_PAUSE: Span(every_s=5, ms_min=3_000, ms_max=4_500)},
+)
+"""Owners that stand still a little longer than a session lasts, and wake beside their successor."""
+FAULTS: Final = {**PRESETS, TAKEOVERS.name: TAKEOVERS}
+DRAWN: Final = ("none", "none", "mild", "mild", "mild", "harsh", "harsh", "takeovers")
 LOADS_PERCENT: Final = (0, 40, 90, 150, 300)
 """Of what the entitlement was promised, or of an even part of the pool."""
 REQUESTS_PER_S_MAX: Final = 12
@@ -52,7 +59,7 @@ def case_of(seed: int, *, faults: str = "", family: str = "", doors: int = 0) ->
     """Return the case of a seed; what is named is not drawn."""
     rng = Random(f"{seed}/case")
     drawn_family, drawn_doors = rng.choice(list(FAMILIES)), rng.choice(DOORS)
-    drawn_faults = rng.choice(FAULTS)
+    drawn_faults = rng.choice(DRAWN)
     family = family or drawn_family
     pool = pool_of(family, Random(f"{seed}/pool"))
     replicas = pool.replicas_max
@@ -69,7 +76,7 @@ def case_of(seed: int, *, faults: str = "", family: str = "", doors: int = 0) ->
         partial_us=rng.choice((1, 5)) * US_PER_S,
         sample_us=10 * US_PER_S,
     )
-    preset = PRESETS[faults or drawn_faults]
+    preset = FAULTS[faults or drawn_faults]
     return Case(seed, family, doors or drawn_doors, preset, scenario)
 
 

@@ -111,6 +111,7 @@ MUTATIONS: Final = (
         ("streams.core.incarnations:unreported", "return total", "return NOTHING"),
         faults="harsh",
         doors=2,
+        first=4,
     ),
     _of(
         "the bound leaves out what is lent and cut",
@@ -130,8 +131,9 @@ MUTATIONS: Final = (
             "raise_after_us = sources.now_us + leases.lease_ms * US_PER_MS",
             "raise_after_us = sources.now_us",
         ),
-        faults="harsh",
+        faults="takeovers",
         doors=4,
+        first=2,
     ),
     _of(
         "an older state is applied",
@@ -193,15 +195,17 @@ MUTATIONS: Final = (
         ),
         family="split-floors",
         doors=4,
+        first=15,
     ),
     _of(
-        "a dedicated floor is lent",
+        "dedicated floors are lent like guaranteed ones",
         (2,),
         (
-            "streams.core.allocation:_column",
-            "if lent < floor:",
-            "if lent < floor and claims[i].service_class is not ServiceClass.DEDICATED:",
+            "streams.core.policy:_claim",
+            "lendable=entitlement.lendable",
+            "lendable=entitlement.floor",
         ),
+        first=2,
     ),
     _of(
         "a floor used up at one admitter is called contention",
@@ -232,6 +236,7 @@ MUTATIONS: Final = (
             "    yield members[ServiceClass.ELASTIC], baselines, False",
         ),
         family="elastic",
+        first=2,
     ),
     _of(
         "spot is filled before elastic",
@@ -252,6 +257,7 @@ MUTATIONS: Final = (
             "columns[-1].headroom = 0",
         ),
         family="surplus",
+        first=2,
     ),
     _of(
         "admission ignores the headroom",
@@ -262,6 +268,7 @@ MUTATIONS: Final = (
             "headroom_slots=0)",
         ),
         family="surplus",
+        first=2,
     ),
     _of(
         "anybody is evicted",
@@ -282,6 +289,7 @@ MUTATIONS: Final = (
             "if True:",
         ),
         family="surplus",
+        first=4,
     ),
     _of(
         "debt is not clamped",
@@ -323,6 +331,7 @@ MUTATIONS: Final = (
             "        account.slots -= min(account.slots, found.item.slots)\n",
         ),
         faults="harsh",
+        first=11,
     ),
     _of(
         "late usage is not charged",
@@ -333,6 +342,7 @@ MUTATIONS: Final = (
             "if True:",
         ),
         faults="harsh",
+        first=8,
     ),
     _of(
         "an adoption counts twice",
