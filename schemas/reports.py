@@ -19,6 +19,8 @@ class EntitlementReport(msgspec.Struct, frozen=True, kw_only=True):
     held: Held = NOTHING_HELD
     held_above_share: Held = NOTHING_HELD
     """The part of ``held`` that draws on the common share."""
+    held_demoted: Held = NOTHING_HELD
+    """The part of ``held`` by demoted requests: in the common share whatever the share is."""
     held_in_common: Resources = NOTHING
     pending: Resources = NOTHING
     """Refused for contention and not yet withdrawn or lapsed, unique by request id."""

@@ -89,6 +89,7 @@ def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) ->
         entitlement=account.spec.uid,
         held=account.held,
         held_above_share=above,
+        held_demoted=Held(0, account.demoted_kv_bytes, account.demoted_slots),
         held_in_common=Resources(common_rate, above.kv_bytes, above.slots),
         pending=account.pending.total,
         withdrawn=account.withdrawn.total,

@@ -18,7 +18,7 @@ from schemas.specs import Leases
 from schemas.state import Share
 from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
 from streams.core.demand import Local
-from streams.core.followed import COMMON, Followed, Key, in_force, widest
+from streams.core.followed import COMMON, Followed, Key, widest
 from streams.core.policy import Decision
 from streams.core.rounding import apportion
 from streams.core.shares import Room, Settled, Stake
@@ -269,8 +269,8 @@ def _local_rows(
         kv_bytes, slots = local.held.kv_bytes, local.held.slots
         places.traffic[i] += slots + local.pending.slots
         report = sight.reports.get(key)
-        if report is not None and report.held_above_share != NOTHING_HELD:
-            demoted = _demoted(report, sight, key)
+        if report is not None and report.held_demoted != NOTHING_HELD:
+            demoted = _row(_stock(report.held_demoted))
             for d, amount in enumerate(demoted):
                 places.demoted[d][i] += amount
             kv_bytes, slots = kv_bytes - demoted[1], slots - demoted[SLOTS]
@@ -287,16 +287,6 @@ def _still_pending(row: Row, withdrawn: int) -> Row:
     It is not known where that was refused, so everybody's is less by the same ratio.
     """
     return apportion(max(0, sum(row) - withdrawn), row)
-
-
-def _demoted(report: EntitlementReport, sight: Sight, key: Key) -> tuple[int, int, int]:
-    """Return what is held above the share although the share has room: demoted requests."""
-    if sight.stale[key[1]]:
-        return 0, 0, 0
-    usable = in_force(sight.followed.get(key, ()), sight.live[key[1]].applied)
-    beyond = (_stock(report.held) - usable).at_least(NOTHING)
-    above = (_stock(report.held_above_share) - beyond).at_least(NOTHING)
-    return _row(above.at_most(_stock(report.held)))
 
 
 def _dead_reach(sight: Sight) -> Resources:

@@ -274,7 +274,9 @@ def test_demoted_requests_are_counted_in_the_common_share_and_fill_no_share() ->
     for _ in range(4):
         loop.tick(a=(holding("e", 6),), b=())
     demoted = msgspec.structs.replace(
-        holding("e", 6), held_above_share=Held(kv_bytes=6 * GIB, slots=6)
+        holding("e", 6),
+        held_above_share=Held(kv_bytes=6 * GIB, slots=6),
+        held_demoted=Held(kv_bytes=6 * GIB, slots=6),
     )
     for _ in range(4):
         last = loop.tick(a=(demoted,), b=(holding("s", 0, refused=16),))
@@ -282,6 +284,23 @@ def test_demoted_requests_are_counted_in_the_common_share_and_fill_no_share() ->
 
     assert usable(state, "e") == {"a": 6}
     assert usable(state, "s") == {"b": 4}
+
+
+def test_demoted_requests_beyond_a_share_are_all_counted_in_the_common_share() -> None:
+    """``e`` has a share of 6, runs 4 in it and 3 demoted ones: 10 may be held, one above it."""
+    loop = Loop()
+    for _ in range(4):
+        loop.tick(a=(holding("e", 6),), b=())
+    demoted = msgspec.structs.replace(
+        holding("e", 7),
+        held_above_share=Held(kv_bytes=3 * GIB, slots=3),
+        held_demoted=Held(kv_bytes=3 * GIB, slots=3),
+    )
+    for _ in range(4):
+        last = loop.tick(a=(demoted,), b=(holding("s", 0, refused=16),))
+    state = last.record.state[0]
+
+    assert usable(state, "e")["a"] + 3 + usable(state, "s").get("b", 0) <= 16
 
 
 def test_a_removed_entitlement_loses_its_share_and_its_holdings_still_count() -> None:
