@@ -77,7 +77,7 @@ def _parts(line: Line) -> Iterator[tuple[int, Triple]]:
     if line.service_class is ServiceClass.GUARANTEED:
         yield 0, line.grant
     elif line.service_class is ServiceClass.DEDICATED:
-        yield 2, less(line.grant, line.floor)
+        yield 2, less(line.grant, line.baseline)
     elif line.service_class is ServiceClass.ELASTIC:
         yield 1, least(line.grant, line.baseline)
         yield 2, less(line.grant, line.baseline)

@@ -11,7 +11,7 @@ share that only covers what is held already.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,14 +47,8 @@ class _State:
     lent: dict[str, Triple]
     """What may be lent of the floors as they are now."""
 
-    def share(self, uid: str, incarnation: str) -> Triple:
-        """Return the larger of an admitter's parts of floor and grant."""
-        return self.usable.get((uid, incarnation), _NOTHING)
-
-    def counted(self, uid: str, incarnation: str, *, lent: Triple) -> Triple:
-        """Return what the pool must set aside for an admitter's share: what is not lent of it."""
-        key = (uid, incarnation)
-        return most(self.granted.get(key, _NOTHING), less(self.usable.get(key, _NOTHING), lent))
+    kept: dict[str, Triple]
+    """What is never lent of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +74,33 @@ class Raises:
     ) -> Iterator[Broken]:
         """Yield the raises of a state for which there was no room.
 
-        ``places`` are those whose lease and hold are not over: the others follow no shares.
+        ``places`` are those whose lease and hold are not over: the others follow no shares.  What
+        a former owner publishes is judged by what follows from it: whoever follows it counts when
+        his successor raises something.
         """
         if not parts:
             return
         state = _state_of(parts, self.pool)
+        if self.states and state.version < self.states[-1].version:
+            self._keep(state)
+            return
         readers = self._readers(state, record, places)
         held = _held(record)
+        promised, raised = _NOTHING, (False, False, False)
         for uid, limit in state.limits.items():
-            widest, raised = _reach(readers, [uid], held, state, _State.share)
-            yield from _beyond(state, widest, raised, limit, f"a share of {uid}", "limit")
+            reach = _reach(uid, readers, held, state)
+            what = f"a share of {uid}"
+            yield from _beyond(state, reach.usable, reach.is_wider(), limit, what, "limit")
+            kept, lent = state.kept[uid], state.lent[uid]
+            counted = reach.counted(kept, lent)
+            promised = plus(promised, counted.really)
+            raised = _either(raised, counted.is_raised())
+        common = _reach(COMMON, readers, held, state)
+        promised = plus(promised, common.granted)
+        raised = _either(raised, common.is_granted())
         capacity = triple(parts[0].capacity)
-        widest, raised = _reach(readers, [*state.limits, COMMON], held, state, _counted_by(state))
-        yield from _beyond(state, widest, raised, capacity, "a granted or common part", "capacity")
+        what = "a granted or common part"
+        yield from _beyond(state, promised, raised, capacity, what, "capacity")
         self._keep(state)
 
     def _readers(self, state: _State, record: TickRecord, places: Sequence[Place]) -> list[_Reader]:
@@ -126,16 +134,16 @@ def _state_of(parts: Sequence[AdmissionState], pool: Pool) -> _State:
     granted: dict[Key, Triple] = {
         (COMMON, view.incarnation): triple(view.common) for part in parts for view in part.admitters
     }
-    limits, lent = {}, {}
+    limits, lent, kept = {}, {}, {}
     for item in (item for part in parts for item in part.entitlements):
-        limits[item.entitlement] = most(triple(item.floor), triple(item.grant))
-        lendable = triple(pool.entitlements[item.entitlement].lendable)
-        lent[item.entitlement] = least(lendable, triple(item.floor))
+        uid, floor = item.entitlement, triple(item.floor)
+        limits[uid] = most(floor, triple(item.grant))
+        lent[uid] = least(triple(pool.entitlements[uid].lendable), floor)
+        kept[uid] = less(floor, lent[uid])
         for share in item.shares:
-            key = (item.entitlement, share.admitter)
-            usable[key] = most(triple(share.floor), triple(share.grant))
-            granted[key] = triple(share.grant)
-    return _State(parts[0].version, usable, granted, limits, lent)
+            usable[uid, share.admitter] = most(triple(share.floor), triple(share.grant))
+            granted[uid, share.admitter] = triple(share.grant)
+    return _State(parts[0].version, usable, granted, limits, lent, kept)
 
 
 def _held(record: TickRecord) -> dict[Key, Triple]:
@@ -150,39 +158,104 @@ def _held(record: TickRecord) -> dict[Key, Triple]:
     return held
 
 
-Amount = Callable[[_State, str, str], Triple]
-"""Of one state, for an entitlement (or COMMON) at an incarnation."""
+Flags = tuple[bool, bool, bool]
 
 
-def _counted_by(now: _State) -> Amount:
-    return lambda state, uid, name: state.counted(uid, name, lent=now.lent.get(uid, _NOTHING))
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What the pool sets aside for an entitlement."""
+
+    really: Triple
+    """By what may really be followed once the state is published."""
+    before: Triple
+    """By what reports tell, before it is."""
+    after: Triple
+
+    def is_raised(self) -> Flags:
+        """Say in which dimensions more is set aside."""
+        return _above(self.after, self.before)
 
 
-def _reach(
-    readers: Sequence[_Reader],
-    uids: Sequence[str],
-    held: dict[Key, Triple],
-    state: _State,
-    amount: Amount,
-) -> tuple[Triple, list[bool]]:
-    """Return what may be followed in all, and in which dimensions something is raised."""
-    reach, raised = _NOTHING, [False, False, False]
+@dataclass(slots=True)
+class _Reach:
+    """Sums over the admitters of one entitlement's (or the common) parts."""
+
+    usable: Triple = _NOTHING
+    """That may really be followed once the state is published."""
+    granted: Triple = _NOTHING
+    known_usable: Triple = _NOTHING
+    """That may be followed before, as far as reports tell."""
+    known_granted: Triple = _NOTHING
+    """The same, or held inside the shares."""
+    next_usable: Triple = _NOTHING
+    """As far as reports tell, once the state is published."""
+    next_granted: Triple = _NOTHING
+    wider: Flags = (False, False, False)
+    more: Flags = (False, False, False)
+
+    def is_wider(self) -> Flags:
+        """Say in which dimensions somebody's share rises above what it may follow or held."""
+        return self.wider
+
+    def is_granted(self) -> Flags:
+        """Say the same of granted or common parts."""
+        return self.more
+
+    def counted(self, kept: Triple, lent: Triple) -> _Counted:
+        """Return what counts: granted parts, shares less what is lent, at least what is kept."""
+        return _Counted(
+            really=most(kept, most(self.granted, less(self.usable, lent))),
+            before=most(kept, most(self.known_granted, less(self.known_usable, lent))),
+            after=most(kept, most(self.next_granted, less(self.next_usable, lent))),
+        )
+
+
+def _reach(uid: str, readers: Sequence[_Reader], held: dict[Key, Triple], state: _State) -> _Reach:
+    reach = _Reach()
     for reader in readers:
-        for uid in uids:
-            name = reader.incarnation
-            new = amount(state, uid, name)
-            now = _widest([amount(each, uid, name) for each in reader.followed])
-            known = _widest([amount(each, uid, name) for each in reader.known])
-            known = most(known, held.get((uid, name), _NOTHING))
-            if len(reader.known) >= UNACKNOWLEDGED_MAX:
-                known = most(known, new)
-            raised = [flag or new[i] > known[i] for i, flag in enumerate(raised)]
-            reach = plus(reach, most(now, new))
-    return reach, raised
+        key = (uid, reader.incarnation)
+        amount = held.get(key, _NOTHING)
+        new_usable = state.usable.get(key, _NOTHING)
+        new_granted = state.granted.get(key, _NOTHING)
+        usable = _widest([each.usable.get(key, _NOTHING) for each in reader.known])
+        granted = _widest([each.granted.get(key, _NOTHING) for each in reader.known])
+        if len(reader.known) >= UNACKNOWLEDGED_MAX:
+            usable, granted = most(usable, new_usable), most(granted, new_granted)
+        inside = most(granted, least(amount, usable))
+        reach.known_usable = plus(reach.known_usable, usable)
+        reach.known_granted = plus(reach.known_granted, inside)
+        reach.next_usable = plus(reach.next_usable, most(usable, new_usable))
+        reach.next_granted = plus(
+            reach.next_granted, most(inside, _beyond_held(new_granted, amount))
+        )
+        reach.wider = _either(reach.wider, _above(new_usable, most(usable, amount)))
+        reach.more = _either(reach.more, _above(new_granted, most(granted, amount)))
+        now = _widest([each.usable.get(key, _NOTHING) for each in reader.followed])
+        reach.usable = plus(reach.usable, most(now, new_usable))
+        now = _widest([each.granted.get(key, _NOTHING) for each in reader.followed])
+        reach.granted = plus(reach.granted, most(now, new_granted))
+    return reach
+
+
+def _beyond_held(granted: Triple, held: Triple) -> Triple:
+    """Return what is granted where it does not only cover what is held."""
+    return (
+        granted[0] if granted[0] > held[0] else 0,
+        granted[1] if granted[1] > held[1] else 0,
+        granted[2] if granted[2] > held[2] else 0,
+    )
+
+
+def _above(one: Triple, other: Triple) -> Flags:
+    return one[0] > other[0], one[1] > other[1], one[2] > other[2]
+
+
+def _either(one: Flags, other: Flags) -> Flags:
+    return one[0] or other[0], one[1] or other[1], one[2] or other[2]
 
 
 def _beyond(
-    state: _State, widest: Triple, raised: list[bool], limit: Triple, what: str, of: str
+    state: _State, widest: Triple, raised: Flags, limit: Triple, what: str, of: str
 ) -> Iterator[Broken]:
     for i, unit in enumerate(TRIPLE_NAMES):
         if raised[i] and widest[i] > limit[i]:

@@ -17,7 +17,7 @@ from schemas.pools import Pool
 from schemas.specs import ServiceClass
 from schemas.units import US_PER_MS, US_PER_S
 from simulation.laws.broken import Broken
-from simulation.laws.lines import Triple, least, less, triple
+from simulation.laws.lines import Triple, least, less, most, triple
 from simulation.laws.shadow import Entry, Shadow
 from simulation.pools.clocks import Clock
 
@@ -86,6 +86,8 @@ def check_granted(
         yield Broken(8, "class has stopped", text)
         return
     allowed = _safe(pool, entry.uid, desk) if over else _baseline_share(pool, entry.uid, desk)
+    if not over and age_us + 2 * (age_us // DRIFT_DIVISOR + SLACK_US) > lease_us + hold_us:
+        allowed = most(allowed, _safe(pool, entry.uid, desk))  # by its own clock hold may be over
     here = shadow.by_place[entry.door, entry.uid]
     if here.slots > allowed[2] or here.kv_bytes > allowed[1]:
         text = (

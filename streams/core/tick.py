@@ -104,7 +104,10 @@ def _state(
         for decision, item in zip(decisions, inputs.entitlements, strict=True)
     )
     if scene.repeats:
-        entitlements = whole(scene.record.state).entitlements
+        entitlements = tuple(
+            msgspec.structs.replace(item, home=scene.sight.homes.get(item.entitlement, ""))
+            for item in whole(scene.record.state).entitlements
+        )
     return AdmissionState(
         pool=sources.pool.name,
         version=scene.version,

@@ -14,6 +14,7 @@ from schemas.state import AdmissionState, EntitlementState
 from schemas.ticks import Tick
 from schemas.units import NOTHING, Held, Resources
 from schemas.wire import decode, encode
+from streams.core.homes import home_of
 from streams.core.tick import Reported, TickOutcome, TickSources, advance, replay
 from tests.unit.streams_core.pools import (
     GIB,
@@ -209,6 +210,23 @@ def test_a_new_owner_repeats_the_state_until_it_has_heard_everybody_and_raises_n
     for _ in range(6):
         last = loop.tick(a=(holding("s", 4, refused=12),), b=())
     assert usable(last.record.state[0], "s") == {"a": 16}
+
+
+def test_a_repeated_state_names_the_homes_that_live_now() -> None:
+    """A newcomer is home of ``s`` from its first report, before everybody was heard."""
+    loop = Loop()
+    for _ in range(4):
+        before = loop.tick(a=(holding("s", 4),), b=())
+    living = {"a": "http://a", "b": "http://b"}
+    newcomer = next(
+        name for name in "cdefghij" if home_of("s", living | {name: f"http://{name}"}) == name
+    )
+    loop.generation, loop.takeover = 2, True
+
+    repeated = state_of(loop.tick(**{newcomer: ()}))
+
+    assert entry(repeated, "s").shares == entry(before.record.state[0], "s").shares
+    assert entry(repeated, "s").home == newcomer
 
 
 def test_the_former_owners_debts_are_kept() -> None:
