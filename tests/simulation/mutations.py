@@ -311,6 +311,16 @@ MUTATIONS: Final = (
         ),
     ),
     _of(
+        "half of what is left is kept from surplus classes",
+        (6,),
+        (
+            "streams.core.allocation:_Column.room",
+            "self.headroom if is_surplus else 0",
+            "self.left // 2 if is_surplus else 0",
+        ),
+        family="surplus",
+    ),
+    _of(
         "an expired reservation frees twice",
         (7,),
         (
