@@ -173,7 +173,7 @@ class LawBook:
     def before_settlement(self, handle: str, *, door: int) -> reversible.Before | None:
         """Look at an account before a settlement that may change it."""
         entry, gate = self.shadow.entries.get(handle), self._places[door].gate
-        if entry is None or gate is None or entry.door != door or entry.orphan:
+        if entry is None or gate is None or gate.incarnation != entry.incarnation:
             return None
         return reversible.before_settlement(gate, self._pool, entry)
 
@@ -226,7 +226,7 @@ class LawBook:
                 change = max(0, change)
             self.shadow.end(entry, "settled")
             self._charge(entry, self._places[door], change, now_us=now_us)
-        elif entry.ended == "expired" and used.total and not entry.charged_late:
+        elif entry.ended == "expired" and not (is_gone or entry.charged_late) and used.total:
             entry.charged_late = True
             self._charge(entry, self._places[door], max(0, change), now_us=now_us)
         self.demand.note(entry.uid, self.shadow, doors=len(self._places), now_us=now_us)

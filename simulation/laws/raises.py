@@ -224,7 +224,8 @@ def _reach(uid: str, readers: Sequence[_Reader], held: dict[Key, Triple], state:
         inside = most(granted, least(amount, usable))
         reach.known_usable = plus(reach.known_usable, usable)
         reach.known_granted = plus(reach.known_granted, inside)
-        reach.next_usable = plus(reach.next_usable, most(usable, new_usable))
+        wider = most(usable, _beyond_held(new_usable, amount))
+        reach.next_usable = plus(reach.next_usable, wider)
         reach.next_granted = plus(
             reach.next_granted, most(inside, _beyond_held(new_granted, amount))
         )
