@@ -301,7 +301,10 @@ class LawBook:
     def _see_tick(self, outcome: TickOutcome, now_us: int) -> None:
         tick, lines = outcome.tick, lines_of(self._pool, outcome.tick)
         following = [place for place in self._places if self._follows(place, now_us)]
-        self._add(self.raises.published(outcome.publish, outcome.record, following))
+        holding = [place.index for place in following if self._holds(place, now_us)]
+        self._add(
+            self.raises.published(outcome.publish, outcome.record, following, holding=holding)
+        )
         self.holdings.tick(tick)
         self.floors.tick(lines)
         self._add(check_promises(self._pool, tick, lines))
@@ -347,6 +350,11 @@ class LawBook:
         """Say whether an admitter's lease or hold lasts, so that it follows shares."""
         age_us = place.freshness.age_us(now_us)
         return age_us is not None and age_us <= sum(staleness.leases(self._pool))
+
+    def _holds(self, place: Place, now_us: int) -> bool:
+        """Say whether an admitter's lease is over."""
+        age_us = place.freshness.age_us(now_us)
+        return age_us is not None and age_us > staleness.leases(self._pool)[0]
 
     def _drain(self, now_us: int) -> None:
         """Let the capacity drain that was really there, or that the allocator believed in."""

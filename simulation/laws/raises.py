@@ -11,7 +11,7 @@ share that only covers what is held already.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +19,7 @@ from schemas.ledger import TickRecord
 from schemas.pools import Pool
 from schemas.positions import Version
 from schemas.state import AdmissionState
-from schemas.units import NOTHING_HELD
+from schemas.units import AMOUNT_MAX, NOTHING_HELD
 from simulation.laws.broken import Broken
 from simulation.laws.lines import TRIPLE_NAMES, Triple, least, less, most, plus, stock, triple
 from simulation.laws.places import Place
@@ -30,6 +30,7 @@ UNACKNOWLEDGED_MAX: Final = 8
 is not known: such an admitter's shares count, and are no raise."""
 COMMON: Final = "$common"
 _NOTHING: Final[Triple] = (0, 0, 0)
+_ENDLESS: Final[Triple] = (AMOUNT_MAX, AMOUNT_MAX, AMOUNT_MAX)
 
 Key = tuple[str, str]
 """Entitlement (or COMMON) and incarnation."""
@@ -60,6 +61,8 @@ class _Reader:
     """What it follows, and what may reach it before the state that is judged."""
     known: list[_State]
     """The same, as far as its reports tell."""
+    holds: bool = False
+    """Its lease is over: it keeps its baseline share and nothing else."""
 
 
 @dataclass(slots=True)
@@ -70,13 +73,18 @@ class Raises:
     states: deque[_State] = field(default_factory=lambda: deque(maxlen=STATES_MAX))
 
     def published(
-        self, parts: Sequence[AdmissionState], record: TickRecord, places: Sequence[Place]
+        self,
+        parts: Sequence[AdmissionState],
+        record: TickRecord,
+        places: Sequence[Place],
+        *,
+        holding: Collection[int],
     ) -> Iterator[Broken]:
         """Yield the raises of a state for which there was no room.
 
-        ``places`` are those whose lease and hold are not over: the others follow no shares.  What
-        a former owner publishes is judged by what follows from it: whoever follows it counts when
-        his successor raises something.
+        ``places`` are those whose lease and hold are not over: the others follow no shares.  Those
+        in ``holding`` (by door) are in their hold.  What a former owner publishes is judged by what
+        follows from it: whoever follows it counts when his successor raises something.
         """
         if not parts:
             return
@@ -84,18 +92,19 @@ class Raises:
         if self.states and state.version < self.states[-1].version:
             self._keep(state)
             return
-        readers = self._readers(state, record, places)
+        readers = self._readers(state, record, places, holding=holding)
         held = _held(record)
         promised, raised = _NOTHING, (False, False, False)
         for uid, limit in state.limits.items():
-            reach = _reach(uid, readers, held, state)
+            baseline = triple(self.pool.entitlements[uid].baseline)
+            reach = _reach(uid, readers, held, state, baseline)
             what = f"a share of {uid}"
             yield from _beyond(state, reach.usable, reach.is_wider(), limit, what, "limit")
             kept, lent = state.kept[uid], state.lent[uid]
             counted = reach.counted(kept, lent)
             promised = plus(promised, counted.really)
             raised = _either(raised, counted.is_raised())
-        common = _reach(COMMON, readers, held, state)
+        common = _reach(COMMON, readers, held, state, _NOTHING)
         promised = plus(promised, common.granted)
         raised = _either(raised, common.is_granted())
         capacity = triple(parts[0].capacity)
@@ -103,7 +112,14 @@ class Raises:
         yield from _beyond(state, promised, raised, capacity, what, "capacity")
         self._keep(state)
 
-    def _readers(self, state: _State, record: TickRecord, places: Sequence[Place]) -> list[_Reader]:
+    def _readers(
+        self,
+        state: _State,
+        record: TickRecord,
+        places: Sequence[Place],
+        *,
+        holding: Collection[int],
+    ) -> list[_Reader]:
         applied = {item.incarnation: item.applied for item in record.admitters}
         readers = []
         for place in places:
@@ -115,6 +131,7 @@ class Raises:
                         name,
                         followed=self._between(place.version, state.version),
                         known=self._between(known, state.version),
+                        holds=place.index in holding,
                     )
                 )
         return readers
@@ -210,7 +227,13 @@ class _Reach:
         )
 
 
-def _reach(uid: str, readers: Sequence[_Reader], held: dict[Key, Triple], state: _State) -> _Reach:
+def _reach(
+    uid: str,
+    readers: Sequence[_Reader],
+    held: dict[Key, Triple],
+    state: _State,
+    baseline: Triple,
+) -> _Reach:
     reach = _Reach()
     for reader in readers:
         key = (uid, reader.incarnation)
@@ -231,9 +254,12 @@ def _reach(uid: str, readers: Sequence[_Reader], held: dict[Key, Triple], state:
         )
         reach.wider = _either(reach.wider, _above(new_usable, most(usable, amount)))
         reach.more = _either(reach.more, _above(new_granted, most(granted, amount)))
+        most_of = baseline if reader.holds else _ENDLESS
         now = _widest([each.usable.get(key, _NOTHING) for each in reader.followed])
+        now = least(now, most_of)
         reach.usable = plus(reach.usable, most(now, new_usable))
         now = _widest([each.granted.get(key, _NOTHING) for each in reader.followed])
+        now = least(now, most_of)
         reach.granted = plus(reach.granted, most(now, new_granted))
     return reach
 
