@@ -117,7 +117,7 @@ class Leases(_Spec, frozen=True, kw_only=True):
     evict_grace_seconds: int = 5
     """From the renewal that tells a reservation to stop until it ends by itself."""
     admitters_max: int = 16
-    split_slots: int = 8
+    split_slots: int = 32
     """A floor of fewer slots per live admitter stays whole at its home; 0: every floor is split."""
 
 

@@ -88,9 +88,11 @@ class Account:
     most: Resources = NOTHING
     """The most that one request of it may reserve."""
     kept: Resources = NOTHING
-    """The part of its share here that is lent to nobody."""
+    """The part of its share here that the state lends to nobody."""
+    locked: Resources = NOTHING
+    """The part of its share here that is never lent."""
     lends: bool = False
-    """Whether there is another part."""
+    """Whether any of its share here may be used by others."""
     slots: int = 0
     kv_bytes: int = 0
     demoted_slots: int = 0
@@ -150,6 +152,15 @@ class Account:
             max(0, min(self.slots, usable.slots) - kept.slots),
             max(0, min(self.kv_bytes, usable.kv_bytes) - kept.kv_bytes),
         )
+
+    @property
+    def idle_lent(self) -> Space:
+        """What it leaves idle of the part that the state lends to nobody, as far as it lends."""
+        usable, kept, locked = self.room.usable, self.kept, self.locked
+        return Space(
+            kept.slots - max(min(self.slots, usable.slots), locked.slots),
+            kept.kv_bytes - max(min(self.kv_bytes, usable.kv_bytes), locked.kv_bytes),
+        ).at_most(Space(self.spec.lendable.slots, self.spec.lendable.kv_bytes))
 
     def hold(self, item: Open, *, sign: int = 1) -> None:
         """Hold what a reservation reserves, or (sign -1) hold it no longer."""

@@ -36,7 +36,7 @@ from schemas.positions import NO_VERSION, Version
 from schemas.reservations import ReserveBody
 from schemas.specs import ServiceClass
 from schemas.state import AdmissionState, AdmitterView
-from schemas.units import AMOUNT_MAX, US_PER_MS, Dimension, Held, TokenCounts
+from schemas.units import AMOUNT_MAX, NOTHING, US_PER_MS, Dimension, Held, TokenCounts
 
 
 class Offer(Struct, frozen=True, gc=False):
@@ -74,6 +74,8 @@ class PoolDesk:
     """All that is lent to nobody here, and the common part."""
     lent_used: Space = NO_SPACE
     """Held inside shares, above the parts that are lent to nobody: what was called back."""
+    lent_idle: Space = NO_SPACE
+    """Idle of those parts, as far as their entitlements lend: lent here and now."""
 
     @property
     def version(self) -> Version:
@@ -162,7 +164,7 @@ class PoolDesk:
         self.reclaim.awaited.lapse(now_us)
         if self.reclaim.awaited.entries:
             return True
-        used = self.lent_used
+        used = self._lent_in_use()
         if used.is_nothing:
             return False
         over = over_kept(self.reclaim, held=self.held, kept=self.kept)
@@ -171,9 +173,8 @@ class PoolDesk:
 
     def free_above(self, account: Account) -> Space:
         """Return the slots and KV above all shares that are free for an entitlement."""
-        common, headroom = self.outlook.common, self.outlook.headroom_slots
-        kept = headroom if account.room.leaves_headroom else 0
-        return Space(common.slots - self.slots_above - kept, common.kv_bytes - self.kv_bytes_above)
+        kept = self.outlook.headroom_slots if account.room.leaves_headroom else 0
+        return self._free().less(Space(slots=kept))
 
     def wait_us(self, account: Account, now_us: int) -> int | None:
         """Return when a bucket that it may use admits again; None: not foreseeable."""
@@ -217,8 +218,7 @@ class PoolDesk:
         """Return what is held above the shares and the common part, and is not going."""
         if self.freshness is not Freshness.FRESH:
             return NO_SPACE
-        common = self.outlook.common
-        over = Space(self.slots_above - common.slots, self.kv_bytes_above - common.kv_bytes)
+        over = NO_SPACE.less(self._free())
         if over.is_nothing:
             return over
         going = {item.entitlement for item in self.reclaim.going.values()}
@@ -226,7 +226,7 @@ class PoolDesk:
 
     def called_back(self, item: Open) -> Space:
         """Return the room that a request just admitted takes from those to whom it was lent."""
-        used = self.lent_used
+        used = self._lent_in_use()
         if used.is_nothing or item.demoted or self.freshness is not Freshness.FRESH:
             return NO_SPACE
         if item.served_class is ServiceClass.PREEMPTIBLE:
@@ -257,22 +257,42 @@ class PoolDesk:
         )
 
     def _surplus(self, now_us: int) -> Surplus:
-        common = self.outlook.common
+        free = self._free()
         return Surplus(
-            slots=common.slots - self.slots_above,
-            kv_bytes=common.kv_bytes - self.kv_bytes_above,
+            slots=free.slots,
+            kv_bytes=free.kv_bytes,
             headroom_slots=self.outlook.headroom_slots,
             open=self.common.admits(now_us),
         )
+
+    def _free(self) -> Space:
+        """Return what is free above the shares: of the common part, and of what is lent at once.
+
+        What was called back of the floors is free for nobody else.
+        """
+        common = self.outlook.common
+        free = Space(common.slots - self.slots_above, common.kv_bytes - self.kv_bytes_above)
+        if self.freshness is not Freshness.FRESH:
+            return free
+        return free.plus(self.lent_idle).less(self.lent_used)
+
+    def _lent_in_use(self) -> Space:
+        """Return what is held of others' parts: by those it was lent to, or called back."""
+        common = self.outlook.common
+        beyond = Space(self.slots_above - common.slots, self.kv_bytes_above - common.kv_bytes)
+        return self.lent_used.plus(beyond.at_most(beyond))
 
     def _move(self, item: Open, *, sign: int) -> None:
         account = self.accounts[item.entitlement]
         self.slots_above -= account.slots_above
         self.kv_bytes_above -= account.kv_bytes_above
-        lent = account.called_back if account.lends else NO_SPACE
+        if account.lends:
+            self.lent_used = self.lent_used.less(account.called_back)
+            self.lent_idle = self.lent_idle.less(account.idle_lent)
         account.hold(item, sign=sign)
         if account.lends:
-            self.lent_used = self.lent_used.less(lent).plus(account.called_back)
+            self.lent_used = self.lent_used.plus(account.called_back)
+            self.lent_idle = self.lent_idle.plus(account.idle_lent)
         self.held = Space(
             self.held.slots + sign * item.slots, self.held.kv_bytes + sign * item.kv_bytes
         )
@@ -291,16 +311,20 @@ class PoolDesk:
             room = self.outlook.rooms.get(uid) or Room(closed=RefusalReason.NOT_BOUND)
             account.room = room
             account.most = account.spec.ceiling.at_most(self.spec.per_replica)
-            account.kept = kept_of(account.spec, states.get(uid), incarnation=self.incarnation)
-            account.lends = not account.kept.covers(room.usable)
+            account.kept, account.locked = kept_of(
+                account.spec, states.get(uid), incarnation=self.incarnation
+            )
+            account.lends = account.spec.lendable != NOTHING or not account.kept.covers(room.usable)
             rate = Dimension.THROUGHPUT
             account.share.reshape(room.usable.of(rate), depth_s=depth_s, now_us=now_us)
             account.ceiling.reshape(room.ceiling.of(rate), depth_s=depth_s, now_us=now_us)
         self.slots_above = sum(account.slots_above for account in self.accounts.values())
         self.kv_bytes_above = sum(account.kv_bytes_above for account in self.accounts.values())
-        kept, self.lent_used = self.outlook.common, NO_SPACE
+        kept = self.outlook.common
+        self.lent_used = self.lent_idle = NO_SPACE
         for account in self.accounts.values():
             kept += account.kept
             if account.lends:
                 self.lent_used = self.lent_used.plus(account.called_back)
+                self.lent_idle = self.lent_idle.plus(account.idle_lent)
         self.kept = Space(kept.slots, kept.kv_bytes)

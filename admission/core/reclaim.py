@@ -77,15 +77,18 @@ class Reclaim:
         return victims(candidates, wanted=wanted.at_most(held_by(candidates)))
 
 
-def kept_of(spec: Entitlement, state: EntitlementState | None, *, incarnation: str) -> Resources:
-    """Return the part of an admitter's share that nobody else may use while it is idle.
+def kept_of(
+    spec: Entitlement, state: EntitlementState | None, *, incarnation: str
+) -> tuple[Resources, Resources]:
+    """Return the part of an admitter's share that the state lends to nobody, and that never is.
 
-    Its grant, and of its part of the floor what exceeds all that the entitlement lends.
+    The former is its grant, the latter what its part of the floor exceeds all that it lends by.
     """
     for share in () if state is None else state.shares:
         if share.admitter == incarnation:
-            return share.grant.at_least((share.floor - spec.lendable).at_least(NOTHING))
-    return NOTHING
+            locked = (share.floor - spec.lendable).at_least(NOTHING)
+            return share.grant.at_least(locked), locked
+    return NOTHING, NOTHING
 
 
 def over_kept(reclaim: Reclaim, *, held: Space, kept: Space) -> Space:

@@ -8,7 +8,7 @@ admitters, the remainder at the home, and the parts never sum to more than the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from admission.core.staleness import Freshness, safe_share
@@ -16,7 +16,7 @@ from schemas.decisions import RefusalReason
 from schemas.pools import UNLIMITED, Entitlement, Pool
 from schemas.specs import ServiceClass
 from schemas.state import AdmissionState, EntitlementState, EntitlementStatus
-from schemas.units import NOTHING, Resources, ceil_div
+from schemas.units import NOTHING, Resources
 
 SERVED = (EntitlementStatus.BOUND, EntitlementStatus.DEGRADED)
 
@@ -47,7 +47,7 @@ class Outlook:
     rooms: Mapping[str, Room]
     common: Resources = NOTHING
     headroom_slots: int = 0
-    """Its part of the slots that surplus classes leave free, rounded up."""
+    """Its part of the slots that surplus classes leave free."""
 
 
 def outlook(
@@ -69,8 +69,16 @@ def outlook(
         }
         return Outlook(degraded)
     common = next((v.common for v in state.admitters if v.incarnation == incarnation), NOTHING)
-    headroom = ceil_div(pool.headroom_slots, max(1, len(urls)))
+    headroom = _part_of_headroom(pool.headroom_slots, incarnation, sorted(urls))
     return Outlook(rooms, common=common, headroom_slots=headroom)
+
+
+def _part_of_headroom(slots: int, incarnation: str, live: Sequence[str]) -> int:
+    """Return an even part; what is left over is kept by the first ones, a slot each."""
+    if incarnation not in live:
+        return slots
+    part, rest = divmod(slots, len(live))
+    return part + (live.index(incarnation) < rest)
 
 
 def _room(

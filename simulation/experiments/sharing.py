@@ -34,7 +34,7 @@ FLOORS_SLOTS: Final = (6, 24)
 DURATION_S: Final = 60
 TENANT: Final = "guaranteed-a"
 SPOT: Final = "spot-b"
-SPLIT_SLOTS: Final = 8
+SPLIT_SLOTS: Final = Leases().split_slots
 """Below so many slots per admitter a floor stays whole at its home (``leases.splitSlots``)."""
 REQUEST_TOKENS: Final = 64
 """Of input, and of output."""

@@ -17,7 +17,7 @@ from admission.core.staleness import Freshness
 from schemas.pools import Pool
 from schemas.positions import NO_VERSION, Version
 from schemas.ticks import Tick
-from simulation.laws.admissions import admitted_above
+from simulation.laws.admissions import admitted_above, most_lent
 from simulation.laws.broken import Broken
 from simulation.laws.lines import TRIPLE_NAMES, Triple, triple
 from simulation.laws.places import Place
@@ -89,5 +89,6 @@ def _room_left(pool: Pool, place: Place, shadow: Shadow) -> Triple:
         held, share = shadow.by_place[place.index, uid], place.parts.share(uid)
         kv_bytes += max(0, share[1] - held.kv_bytes)
         slots += max(0, share[2] - held.slots)
-    common = place.parts.common
+    lent = most_lent(pool, place)
+    common = [part + more for part, more in zip(place.parts.common, lent, strict=True)]
     return 0, kv_bytes + max(0, common[1] - above[1]), slots + max(0, common[2] - above[2])

@@ -27,9 +27,17 @@ class Parts:
 
     shares: dict[str, Triple] = field(default_factory=dict)
     """The larger of its parts of floor and grant, by entitlement."""
+    parts: dict[str, tuple[Triple, Triple]] = field(default_factory=dict)
+    """Its parts of floor and grant, by entitlement."""
     common: Triple = _NOTHING
     live: int = 1
     """Admitters that live, as the state says."""
+    rank: int = 0
+    """Its own place among them, by name."""
+
+    def headroom(self, slots: int) -> int:
+        """Return its part of the pool's headroom: even, the first ones a slot more."""
+        return slots // self.live + (self.rank < slots % self.live)
 
     def share(self, uid: str) -> Triple:
         """Return its share of an entitlement."""
@@ -42,7 +50,14 @@ def parts_of(desk: PoolDesk) -> Parts:
     if state is None:
         return Parts()
     view = desk.view(desk.incarnation)
+    live = sorted(each.incarnation for each in state.admitters if each.alive)
     return Parts(
+        parts={
+            item.entitlement: (triple(share.floor), triple(share.grant))
+            for item in state.entitlements
+            for share in item.shares
+            if share.admitter == desk.incarnation
+        },
         shares={
             item.entitlement: most(triple(share.floor), triple(share.grant))
             for item in state.entitlements
@@ -50,7 +65,8 @@ def parts_of(desk: PoolDesk) -> Parts:
             if share.admitter == desk.incarnation
         },
         common=_NOTHING if view is None else triple(view.common),
-        live=max(1, sum(view.alive for view in state.admitters)),
+        live=max(1, len(live)),
+        rank=live.index(desk.incarnation) if desk.incarnation in live else 0,
     )
 
 

@@ -16,7 +16,7 @@ from schemas.ledger import AdmitterRecord
 from schemas.reports import EntitlementReport
 from schemas.specs import Leases
 from schemas.state import Share
-from schemas.units import NOTHING, NOTHING_HELD, Held, Resources
+from schemas.units import AMOUNT_MAX, NOTHING, NOTHING_HELD, Held, Resources
 from streams.core.demand import Local
 from streams.core.followed import COMMON, Followed, Key, widest
 from streams.core.policy import Decision
@@ -209,7 +209,13 @@ def _stake(
 ) -> tuple[Stake, ...]:
     """Return one entitlement's stakes, by dimension."""
     floor = grant = unlendable = NO_ROW
+    lendable: Row = (
+        0,
+        AMOUNT_MAX,
+        AMOUNT_MAX,
+    )  # nobody knows what an entitlement lent that is gone
     if decision is not None:
+        lendable = (0, decision.lendable.kv_bytes, decision.lendable.slots)
         floor, grant = _row(decision.output.floor), _row(decision.output.grant)
         unlendable = _row(decision.unlendable)
     keys = [(uid, name) for name in names]
@@ -235,6 +241,7 @@ def _stake(
             floor[d],
             grant[d],
             unlendable[d],
+            lendable[d],
             home,
             orphaned[d],
             held[d],

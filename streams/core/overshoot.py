@@ -165,8 +165,8 @@ def kept_headroom(pool: Pool, *, uids: Iterable[str], admitters: int) -> int:
     """Return the slots of headroom per admitter that no request can take.
 
     None where an entitlement may burst, or where one is followed that is in no spec any more.
-    Each admitter keeps headroom / (admitters of its state), rounded up; which state that is is not
-    known, so at most ``admitters_max`` are assumed.
+    Each admitter keeps headroom / (admitters of its state), at least that rounded down; which state
+    that is is not known, so at most ``admitters_max`` are assumed.
     """
     bursting = any(
         each.service_class.may_burst and each.service_class.has_baseline
@@ -174,7 +174,7 @@ def kept_headroom(pool: Pool, *, uids: Iterable[str], admitters: int) -> int:
     )
     if bursting or not pool.headroom_slots or not pool.entitlements.keys() >= set(uids):
         return 0
-    return ceil_div(pool.headroom_slots, max(admitters, pool.leases.admitters_max))
+    return pool.headroom_slots // max(admitters, pool.leases.admitters_max)
 
 
 def excess(*, held: Held, served_tokens_per_s: int, capacity: Resources) -> Resources:

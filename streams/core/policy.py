@@ -26,6 +26,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """Why it is not Bound; "" when it is."""
     unlendable: Resources
+    lendable: Resources
+    """The most of its granted parts that admitters may lend while they are idle."""
     contended: bool
     """Whether it got less than it could use."""
 
@@ -114,6 +116,7 @@ def _decision(
         output=output,
         reason=reason,
         unlendable=NOTHING if award is None else award.unlendable,
+        lendable=entitlement.lendable,
         contended=award is not None and not grant.covers(usable),
     )
 

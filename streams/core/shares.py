@@ -20,6 +20,10 @@ a cut lowers Σ U by as much as it may raise A, so the sum never rises but by a 
 counted.  Σ over admitters, plus what the dead hold, is the *reach*.  It exceeds Σ counted by lent
 floors alone; ``streams.core.overshoot`` exports what exceeds capacity.
 
+An admitter also lends what a guaranteed entitlement leaves idle of its granted part.  All that is
+above the shares then fits into k + L, L the most that it may lend so, and the reach is
+Σ U + max(K + L, A).
+
 Headroom: where no entitlement may burst, only surplus classes draw on the common share, and each
 admitter admits them only while its part H of the headroom stays free; then A <= K - H.
 """
@@ -39,6 +43,8 @@ class Stake(msgspec.Struct, frozen=True, gc=False):
     floor: int
     grant: int
     unlendable: int
+    lendable: int
+    """The most that each admitter may lend of its granted part while that is idle."""
     home: int
     """Index of the home admitter."""
     orphaned: int
@@ -129,6 +135,8 @@ class Room:
         """Held above the shares by requests of their own class."""
         self._usable = list(settled.usable)
         """Σ of the widest shares that may be followed or are published now, by admitter."""
+        self._lent = [0] * len(demoted)
+        """The most that may be lent of granted parts on the spot, by admitter."""
         self._weighed = [
             _weighed(stake, stake.floors_followed, stake.grants_followed, self._above)
             for stake in stakes
@@ -157,6 +165,9 @@ class Room:
             parts = within_limit(stake, raises=raises)
             self._allowed.append(parts)
             published.append(parts if _is_within(parts, stake) else self._raise_parts(k, parts))
+        for stake, parts in zip(self._stakes, published, strict=True):
+            if stake.lendable:
+                self._lend(stake, parts.grants)
         return published
 
     def surplus(self) -> Surplus:
@@ -186,10 +197,17 @@ class Room:
         Whatever is published, ``kept`` of each common part stays free.
         """
         widest = (
-            max(drawn, max(before, now) - kept)
-            for drawn, before, now in zip(self._drawn(), self._common, common, strict=True)
+            max(drawn, max(before, now) + lent - kept)
+            for drawn, before, now, lent in zip(
+                self._drawn(), self._common, common, self._lent, strict=True
+            )
         )
         return [usable + more for usable, more in zip(self._usable, widest, strict=True)]
+
+    def _lend(self, stake: Stake, grants: Row) -> None:
+        """Count what an admitter may lend of this stake's granted part while it is idle."""
+        for i, grant in enumerate(grants):
+            self._lent[i] += min(stake.lendable, max(grant, stake.grants_followed[i]))
 
     def _widen(self, floors: Row, grants: Row) -> None:
         for i, floor in enumerate(floors):

@@ -190,11 +190,11 @@ class Story:
     def judge_admitted(self, uid: str, above: Held) -> None:
         """Law 2: whoever draws on the common part finds it there.  Law 8: by class when stale."""
         desk = self.desk
-        common = desk.outlook.common
+        common, lent = desk.outlook.common, desk.lent_idle.less(desk.lent_used)
         if desk.slots_above > above.slots:
-            assert desk.slots_above <= common.slots, self.story
+            assert desk.slots_above <= common.slots + lent.slots, self.story
         if desk.kv_bytes_above > above.kv_bytes:
-            assert desk.kv_bytes_above <= common.kv_bytes, self.story
+            assert desk.kv_bytes_above <= common.kv_bytes + lent.kv_bytes, self.story
         service_class = ServiceClass(uid)
         match desk.freshness:
             case Freshness.HOLD:

@@ -12,8 +12,8 @@ from admission.core.staleness import safe_share
 from schemas.pools import Pool
 from schemas.positions import NO_VERSION, Version
 from schemas.reports import AdmitterReport, Adoption, EntitlementReport
-from schemas.state import AdmissionState
-from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources, ceil_div
+from schemas.state import AdmissionState, Share
+from schemas.units import NOTHING, US_PER_MS, US_PER_S, Held, Resources
 from streams.core.incarnations import patience_us
 
 TTL_US = 15 * US_PER_S
@@ -96,8 +96,10 @@ class Admitter:
 
     def headroom(self) -> Resources:
         """Return its part of the slots that surplus classes leave free."""
-        others = [] if self.state is None else [v for v in self.state.admitters if v.alive]
-        return Resources(slots=ceil_div(self.pool.headroom_slots, max(1, len(others))))
+        views = () if self.state is None else self.state.admitters
+        live = sorted(view.incarnation for view in views if view.alive)
+        part, rest = divmod(self.pool.headroom_slots, max(1, len(live)))
+        return Resources(slots=part + (self.name in live[:rest]))
 
     def age_us(self, now_us: int) -> int:
         return now_us if self.echoed_us is None else now_us - self.echoed_us
@@ -133,6 +135,8 @@ class Admitter:
         above = total((held - usable[uid]).at_least(NOTHING) for uid, held in after.items())
         own = (after[request.uid] - usable[request.uid]).at_least(NOTHING)
         common = self.common(now_us=now_us) if service_class.may_burst else NOTHING
+        if service_class.may_burst:
+            common += total(self.lent(uid, now_us=now_us) for uid in self.pool.entitlements)
         if not service_class.has_baseline:
             common -= self.headroom()
         fits = all(
@@ -142,6 +146,16 @@ class Admitter:
         if fits:
             self.running.append(request)
         return fits
+
+    def lent(self, uid: str, *, now_us: int) -> Resources:
+        """Return what it leaves idle here of what it lends, less what it has called back."""
+        state, lendable = self.state, self.pool.entitlements[uid].lendable
+        if state is None or lendable == NOTHING or not self.fresh(now_us):
+            return NOTHING
+        share = part_of(state, uid, self.name)
+        locked = (share.floor - lendable).at_least(NOTHING)
+        inside = self.held(uid).at_most(share.usable)
+        return (share.grant.at_least(locked) - inside.at_least(locked)).at_most(lendable)
 
     def adopt(self, request: Request) -> None:
         """Take over a dead incarnation's request."""
@@ -189,12 +203,18 @@ class Admitter:
 
 
 def share_of(state: AdmissionState, uid: str, admitter: str) -> Resources:
+    """Return the share that a state gives an admitter."""
+    return part_of(state, uid, admitter).usable
+
+
+def part_of(state: AdmissionState, uid: str, admitter: str) -> Share:
+    """Return its parts of floor and grant."""
     for item in state.entitlements:
         if item.entitlement == uid:
             for share in item.shares:
                 if share.admitter == admitter:
-                    return share.usable
-    return NOTHING
+                    return share
+    return Share(admitter=admitter)
 
 
 def total(amounts: Iterable[Resources]) -> Resources:

@@ -115,7 +115,7 @@ def test_the_bound_covers_what_the_killed_admitted_since_their_last_report(
 
 
 @pytest.mark.parametrize("is_mute", [True, False])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_the_bound_covers_the_static_safe_share_of_one_that_hears_nothing_for_a_minute(
     seed: int, is_mute: bool
 ) -> None:

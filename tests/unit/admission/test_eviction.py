@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from admission.core.answers import Admitted, Refused, Renewed
 from admission.core.eviction import Eviction, Space, gone_in_ms, victims
@@ -101,6 +102,27 @@ def renewed(here: World, reservation: Reservation) -> Renewal:
 
 def evicted(here: World) -> list[Decision]:
     return [each for each in here.gate.journal.take(100) if each.kind is DecisionKind.EVICTED]
+
+
+def test_what_a_granted_part_leaves_idle_is_lent_at_once_and_no_more() -> None:
+    here = World(SPEC)
+    give(here, grant=2, common_slots=1)
+    running = here.admitted("guaranteed")
+    here.admitted("spot")
+    here.admitted("spot")
+
+    assert here.refused("spot").reason == "contended"
+    here.gate.release(running.reservation_id, now=here.now)
+    here.admitted("spot")
+
+
+def test_what_is_never_lent_stays_free_while_it_is_idle() -> None:
+    reserved, *others = SPEC.entitlements.values()
+    here = World(pool(replace(reserved, lendable=NOTHING), *others))
+    give(here, grant=2, common_slots=1)
+    here.admitted("spot")
+
+    assert here.refused("spot").reason == "contended"
 
 
 def test_a_request_inside_its_floor_calls_lent_room_back() -> None:
@@ -303,11 +325,11 @@ def test_whoever_takes_the_last_room_that_was_lent_evicts_though_the_floor_was_l
     assert [each is None for each in evictions] == [True, True, False]
 
 
-def test_nothing_preemptible_starts_in_room_that_was_taken_back() -> None:
+def test_nothing_of_a_surplus_class_starts_in_room_that_was_taken_back() -> None:
     here = World(SPEC)
     give(here, grant=0, common_slots=2)
     here.admitted("guaranteed")
     here.admitted("preemptible")
 
     assert here.refused("preemptible").reason == "contended"
-    here.admitted("spot")
+    assert here.refused("spot").reason == "contended"

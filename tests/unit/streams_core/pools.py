@@ -75,7 +75,7 @@ def pool_of(
         per_replica=REPLICA,
         kv_bytes_per_token=1_000,
         headroom=headroom,
-        leases=leases or Leases(),
+        leases=leases or Leases(split_slots=8),
     )
     return compile_pool(PoolRecord(pool=spec, entitlements=entitlements), version=7)
 

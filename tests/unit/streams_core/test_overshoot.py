@@ -123,8 +123,8 @@ def test_a_home_keeps_what_the_others_leave() -> None:
 
 
 def test_headroom_is_kept_only_where_nobody_may_burst() -> None:
-    steady = pool_of(entitlement("g", ServiceClass.GUARANTEED, 4), headroom=3)
-    bursting = pool_of(entitlement("e", ServiceClass.ELASTIC, 4), headroom=3)
+    steady = pool_of(entitlement("g", ServiceClass.GUARANTEED, 4), headroom=17)
+    bursting = pool_of(entitlement("e", ServiceClass.ELASTIC, 4), headroom=17)
 
     assert kept_headroom(steady, uids=["g"], admitters=2) == 1
     assert kept_headroom(steady, uids=["removed"], admitters=2) == 0

@@ -48,6 +48,7 @@ def stake(**given: Unpack[Given]) -> Stake:
         floor=floor,
         grant=grant,
         unlendable=given.get("unlendable", 0),
+        lendable=given.get("lendable", 0),
         home=home,
         orphaned=lost,
         held=held,
