@@ -72,6 +72,8 @@ class Buckets:
         mine.drain(now_us)
         mine.level = max(0, mine.level + tokens * US_PER_S)
         theirs = _bucket(desk, name)
+        if theirs.at_us != mine.at_us:
+            return  # nothing was charged there
         differs = mine.level - theirs.level_utok
         mine.level = theirs.level_utok
         if differs > SLACK_UTOK:

@@ -15,7 +15,7 @@ from schemas.units import US_PER_S
 from simulation.engine import SlotEngineSpec
 from simulation.gaps import GapFamily
 from simulation.lengths import between
-from simulation.pools.faults import HARSH, PRESETS, FaultKind, Faults, Span
+from simulation.pools.faults import HARSH, MILD, NONE, Delivery, FaultKind, Faults, Span
 from simulation.workloads import Phase, TenantStream, Workload
 from simulation.world.scenario import Behaviour, DoorChoice, Manners, ReplicaChange, Scenario
 from tests.simulation.families import FAMILIES, TOKENS_PER_S_OF_A_SLOT, pool_of
@@ -23,14 +23,34 @@ from tests.simulation.families import FAMILIES, TOKENS_PER_S_OF_A_SLOT, pool_of
 DURATION_S: Final = 24
 DRAIN_S: Final = 10
 DOORS: Final = (1, 2, 2, 4, 4, 8)
-TAKEOVERS: Final = replace(
+
+
+def _apart(preset: Faults) -> Faults:
+    """Return the preset without owners that stand still: states are lost and overtaken in it.
+
+    A partition is one order, so whoever has not seen a successor's state sees none of the former
+    owner's after it.  A reader that loses or reorders states is as deaf as one may be; together
+    with a former owner that goes on, it would follow what a broker never shows it.
+    """
+    timed = dict(preset.timed)
+    del timed[FaultKind.OWNER_PAUSE]
+    return replace(preset, timed=timed)
+
+
+OWNERS: Final = replace(
     HARSH,
-    name="takeovers",
-    timed={FaultKind.OWNER_PAUSE: Span(every_s=5, ms_min=3_000, ms_max=4_500)},
+    name="owners",
+    states=Delivery(delay_ms_max=1_500, repeated_ppm=100_000),
+    timed={
+        FaultKind.OWNER_PAUSE: Span(every_s=5, ms_min=3_000, ms_max=4_500),
+        FaultKind.CRASH: HARSH.timed[FaultKind.CRASH],
+    },
 )
 """Owners that stand still a little longer than a session lasts, and wake beside their successor."""
-FAULTS: Final = {**PRESETS, TAKEOVERS.name: TAKEOVERS}
-DRAWN: Final = ("none", "none", "mild", "mild", "mild", "harsh", "harsh", "takeovers")
+TAKEOVERS: Final = replace(OWNERS, name="takeovers", states=HARSH.states)
+"""The same before readers that lose and reorder states: worse than a broker, and never drawn."""
+FAULTS: Final = {each.name: each for each in (NONE, _apart(MILD), _apart(HARSH), OWNERS, TAKEOVERS)}
+DRAWN: Final = ("none", "none", "mild", "mild", "mild", "harsh", "harsh", "owners")
 LOADS_PERCENT: Final = (0, 40, 90, 150, 300)
 """Of what the entitlement was promised, or of an even part of the pool."""
 REQUESTS_PER_S_MAX: Final = 12
