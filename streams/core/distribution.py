@@ -208,16 +208,7 @@ def _stake(
     ranks: Mapping[str, int],
 ) -> tuple[Stake, ...]:
     """Return one entitlement's stakes, by dimension."""
-    floor = grant = unlendable = NO_ROW
-    lendable: Row = (
-        0,
-        AMOUNT_MAX,
-        AMOUNT_MAX,
-    )  # nobody knows what an entitlement lent that is gone
-    if decision is not None:
-        lendable = (0, decision.lendable.kv_bytes, decision.lendable.slots)
-        floor, grant = _row(decision.output.floor), _row(decision.output.grant)
-        unlendable = _row(decision.unlendable)
+    floor, grant, unlendable, lendable = _decided(decision)
     keys = [(uid, name) for name in names]
     steady, pending, held = _local_rows(keys, sight, places)
     chains = [sight.followed.get(key, ()) for key in keys]
@@ -251,6 +242,18 @@ def _stake(
         )
         for d in range(DIMENSIONS)
     )
+
+
+def _decided(decision: Decision | None) -> tuple[Row, Row, Row, Row]:
+    """Return floor, grant, and what is never and what may be lent; throughput is not lent at once.
+
+    What an entitlement lent that is in no spec any more is not known, so perhaps all of it.
+    """
+    if decision is None:
+        return NO_ROW, NO_ROW, NO_ROW, (0, AMOUNT_MAX, AMOUNT_MAX)
+    output, lendable = decision.output, decision.lendable
+    lent = (0, lendable.kv_bytes, lendable.slots)
+    return _row(output.floor), _row(output.grant), _row(decision.unlendable), lent
 
 
 def _local_rows(

@@ -41,6 +41,7 @@ from schemas.specs import (
     Amounts,
     EntitlementSpec,
     EpochRecord,
+    Leases,
     PoolRecord,
     PoolRef,
     PoolSpec,
@@ -97,6 +98,7 @@ POOL = PoolRecord(
             tokens_per_second=Decimal(240), kv_cache_gib=Decimal("2.5"), concurrency=16
         ),
         kv_bytes_per_token=147_456,
+        leases=Leases(split_slots=8),
     ),
     entitlements=(
         EntitlementSpec(
