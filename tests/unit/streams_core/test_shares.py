@@ -20,6 +20,7 @@ class Given(TypedDict, total=False):
     floor: int
     grant: int
     unlendable: int
+    lendable: int
     home: int
     held: Pair
     pending: Pair
