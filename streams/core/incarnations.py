@@ -168,11 +168,18 @@ def _recorded(reported: Reported) -> AdmitterRecord:
         sequence=report.sequence,
         applied=report.applied,
         received_us=reported.received_us,
-        counts_until_us=reported.received_us + report.expires_in_ms * US_PER_MS,
+        counts_until_us=reported.received_us + _outlives_ms(report) * US_PER_MS,
         held=_held(report),
         left=report.leaving,
         ttl_ms_max=report.ttl_ms_max,
     )
+
+
+def _outlives_ms(report: AdmitterReport) -> int:
+    """Return how long what it holds may live; one that leaves may renew it once more."""
+    if report.leaving and _held(report):
+        return max(report.expires_in_ms, report.ttl_ms_max)
+    return report.expires_in_ms
 
 
 def _held(report: AdmitterReport) -> dict[str, Held]:

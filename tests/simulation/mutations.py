@@ -20,7 +20,7 @@ from tests.simulation.cases import Case, case_of
 from tests.simulation.judged import judge
 from tests.simulation.rewriting import Edit, rewritten
 
-SEEDS_MAX: Final = 16
+SEEDS_MAX: Final = 24
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,6 @@ MUTATIONS: Final = (
         ),
         faults="takeovers",
         doors=4,
-        first=2,
     ),
     _of(
         "an older state is applied",
@@ -162,7 +161,7 @@ MUTATIONS: Final = (
         ),
         ("admission.core.parts:Parts.put", "if part.version < newest:", "if False:"),
         ("admission.core.parts:Parts.put", "if part.version > newest:", "if not part.part:"),
-        faults="harsh",
+        faults="takeovers",
         doors=4,
     ),
     _of(
@@ -193,9 +192,13 @@ MUTATIONS: Final = (
             "may_burst=spec.service_class.may_burst",
             "may_burst=True",
         ),
+        (
+            "admission.core.share:_room",
+            "ceiling=_ceiling(spec.ceiling,",
+            "ceiling=_ceiling(UNLIMITED,",
+        ),
         family="split-floors",
         doors=4,
-        first=15,
     ),
     _of(
         "dedicated floors are lent like guaranteed ones",

@@ -239,3 +239,12 @@ def test_a_new_owner_who_comes_long_after_waits_one_lease_for_those_it_knows() -
     assert list(alive(census(after, [], now_us=1_005 * S, leases=LEASES))) == ["a"]
     assert alive(census(after, [], now_us=1_006 * S, leases=LEASES)) == {}
     assert orphaned(after, [], now_us=1_000 * S) == {}
+
+
+def test_what_a_leaver_holds_counts_as_long_as_one_more_renewal_lets_it_live() -> None:
+    last = reported("a-1", 0, url="http://a", expires_in_s=1)
+    leaving = msgspec.structs.replace(last.report, sequence=9, leaving=True, ttl_ms_max=6_000)
+    records = counted(counted((), [last], 0), [Reported(leaving, 0)], 0)
+
+    assert orphaned(records, [], now_us=5 * S) == {"e": HELD}
+    assert orphaned(records, [], now_us=6 * S) == {}
