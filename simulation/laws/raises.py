@@ -19,7 +19,7 @@ from schemas.ledger import TickRecord
 from schemas.pools import Pool
 from schemas.positions import Version
 from schemas.state import AdmissionState
-from schemas.units import AMOUNT_MAX, NOTHING_HELD
+from schemas.units import AMOUNT_MAX, NOTHING_HELD, US_PER_MS
 from simulation.laws.broken import Broken
 from simulation.laws.lines import TRIPLE_NAMES, Triple, least, less, most, plus, stock, triple
 from simulation.laws.places import Place
@@ -71,6 +71,10 @@ class Raises:
 
     pool: Pool
     states: deque[_State] = field(default_factory=lambda: deque(maxlen=STATES_MAX))
+    epoch: int = 0
+    began_us: int = 0
+    """The present owner's clock at its first state."""
+    inherits: bool = False
 
     def published(
         self,
@@ -94,6 +98,7 @@ class Raises:
             return
         readers = self._readers(state, record, places, holding=holding)
         held = _held(record)
+        yield from self._after_takeover(state, parts[0], readers)
         promised, raised = _NOTHING, (False, False, False)
         for uid, limit in state.limits.items():
             baseline = triple(self.pool.entitlements[uid].baseline)
@@ -111,6 +116,27 @@ class Raises:
         what = "a granted or common part"
         yield from _beyond(state, promised, raised, capacity, what, "capacity")
         self._keep(state)
+
+    def _after_takeover(
+        self, state: _State, first: AdmissionState, readers: Sequence[_Reader]
+    ) -> Iterator[Broken]:
+        """Yield what a new owner raises in its first lease, when others may have promised it."""
+        if state.version.epoch != self.epoch:
+            self.epoch, self.began_us = state.version.epoch, first.at_us
+            self.inherits = bool(self.states)
+        if not self.inherits or first.at_us - self.began_us >= first.lease_ms * US_PER_MS:
+            return
+        for reader in readers:
+            for key, new in state.usable.items():
+                if key[1] != reader.incarnation or len(reader.known) >= UNACKNOWLEDGED_MAX:
+                    continue
+                known = _widest([each.usable.get(key, _NOTHING) for each in reader.known])
+                if any(_above(new, known)):
+                    text = (
+                        f"{state.version} raises {key[0]} at {key[1]} from {known} to {new} in its "
+                        f"owner's first lease"
+                    )
+                    yield Broken(2, "raised after a takeover", text)
 
     def _readers(
         self,

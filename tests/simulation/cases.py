@@ -47,7 +47,12 @@ OWNERS: Final = replace(
     },
 )
 """Owners that stand still a little longer than a session lasts, and wake beside their successor."""
-TAKEOVERS: Final = replace(OWNERS, name="takeovers", states=HARSH.states)
+TAKEOVERS: Final = replace(
+    OWNERS,
+    name="takeovers",
+    states=HARSH.states,
+    timed={FaultKind.OWNER_PAUSE: Span(every_s=3, ms_min=3_000, ms_max=3_400)},
+)
 """The same before readers that lose and reorder states: worse than a broker, and never drawn."""
 FAULTS: Final = {each.name: each for each in (NONE, _apart(MILD), _apart(HARSH), OWNERS, TAKEOVERS)}
 DRAWN: Final = ("none", "none", "mild", "mild", "mild", "harsh", "harsh", "owners")

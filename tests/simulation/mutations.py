@@ -131,7 +131,7 @@ MUTATIONS: Final = (
             "raise_after_us = sources.now_us + leases.lease_ms * US_PER_MS",
             "raise_after_us = sources.now_us",
         ),
-        faults="takeovers",
+        faults="owners",
         doors=4,
     ),
     _of(
