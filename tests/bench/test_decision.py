@@ -1,7 +1,7 @@
 """How long does one decision take in process: ``Gate.reserve`` and the ``settle`` that ends it?
 
-CPU time of the thread.  The ceiling is two empty calls of the same signatures, each with the HMAC
-that a reservation's id needs.
+CPU time of the thread, each call alone and both together.  The ceiling is empty calls of the same
+signatures, each with the HMAC that a reservation's id needs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from time import thread_time_ns
-from typing import Final
+from typing import Final, NamedTuple
 
-from admission.core.answers import Admitted, Closed
+from admission.core.answers import Admitted, Closed, Renewed
 from admission.core.moment import Moment
 from schemas.reservations import ReserveBody, SettleBody
 from schemas.specs import ServiceClass
@@ -43,18 +43,38 @@ class Empty:
         return hmac.digest(KEY, PAYLOAD, "sha256")
 
 
-def percentiles_us(
-    once: Callable[[int], None], *, before: Callable[[int], None]
-) -> tuple[float, float]:
-    """Return the median and the 99th percentile of the time of one call, in microseconds."""
-    times_ns = []
+class Timed(NamedTuple):
+    """The CPU time of every measured call, in nanoseconds."""
+
+    reserve_ns: list[int]
+    settle_ns: list[int]
+
+    @property
+    def both_ns(self) -> list[int]:
+        """What one request costs."""
+        return [*map(int.__add__, self.reserve_ns, self.settle_ns)]
+
+
+def timed(
+    reserve: Callable[[int], str], settle: Callable[[str], None], *, before: Callable[[int], None]
+) -> Timed:
+    """Time both calls of every request; ``reserve`` returns the id that ``settle`` ends."""
+    taken = Timed([], [])
     for number in range(WARM_UP + DECISIONS):
         before(number)
         started_ns = thread_time_ns()
-        once(number)
-        times_ns.append(thread_time_ns() - started_ns)
-    ordered = sorted(times_ns[WARM_UP:])
-    return ordered[DECISIONS // 2] / 1_000, ordered[DECISIONS * 99 // 100] / 1_000
+        reservation_id = reserve(number)
+        reserved_ns = thread_time_ns()
+        settle(reservation_id)
+        settled_ns = thread_time_ns()
+        taken.reserve_ns.append(reserved_ns - started_ns)
+        taken.settle_ns.append(settled_ns - reserved_ns)
+    return Timed(taken.reserve_ns[WARM_UP:], taken.settle_ns[WARM_UP:])
+
+
+def percentile_us(times_ns: list[int], percent: int) -> float:
+    """Return a percentile in microseconds."""
+    return sorted(times_ns)[len(times_ns) * percent // 100] / 1_000
 
 
 def body(number: int) -> ReserveBody:
@@ -64,35 +84,58 @@ def body(number: int) -> ReserveBody:
     )
 
 
-def test_decision_time(figures: list[Figure]) -> None:
-    world, empty = World(), Empty()
+def gate_times() -> Timed:
+    """Time the gate while ``OPEN`` other requests run, are renewed, and states come."""
+    world = World()
     world.share({ELASTIC: CAPACITY})
     bodies = [body(number) for number in range(WARM_UP + DECISIONS)]
-    for number in range(OPEN):
-        world.admitted(ELASTIC, request_id=f"open-{number}")
+    others = [
+        world.admitted(ELASTIC, request_id=f"open-{number}").reservation_id
+        for number in range(OPEN)
+    ]
 
     def step(number: int) -> None:
         world.pass_us(STEP_US)
         if number % TICK_REQUESTS == 0:
             world.share({ELASTIC: CAPACITY}, tick=2 + number // TICK_REQUESTS, settle_s=0)
+            for other in others:
+                renewed = world.gate.renew(other, output_tokens=0, now=world.now)
+                assert isinstance(renewed, Renewed)
 
-    def decide(number: int) -> None:
-        now = world.now
-        answer = world.gate.reserve(bodies[number], now=now)
+    def reserve(number: int) -> str:
+        answer = world.gate.reserve(bodies[number], now=world.now)
         assert isinstance(answer, Admitted)
-        ended = world.gate.settle(answer.reservation.reservation_id, USED, now=now)
-        assert isinstance(ended, Closed)
+        return answer.reservation.reservation_id
 
-    def nothing(number: int) -> None:
-        now = world.now
-        empty.reserve(bodies[number], now=now)
-        empty.settle("", USED, now=now)
+    def settle(reservation_id: str) -> None:
+        assert isinstance(world.gate.settle(reservation_id, USED, now=world.now), Closed)
 
-    taken = percentiles_us(decide, before=step)
-    least = percentiles_us(nothing, before=lambda _: None)
-    for name, value, ceiling in zip(("p50", "p99"), taken, least, strict=True):
-        figures.append(
-            Figure(
-                f"admission.reserve_settle.{name}", value, "us", ceiling, "empty calls with HMAC"
-            )
-        )
+    return timed(reserve, settle, before=step)
+
+
+def least_times() -> Timed:
+    """Time the calls that do nothing else."""
+    empty, now, same = Empty(), World().now, body(0)
+
+    def reserve(_: int) -> str:
+        empty.reserve(same, now=now)
+        return ""
+
+    def settle(reservation_id: str) -> None:
+        empty.settle(reservation_id, USED, now=now)
+
+    return timed(reserve, settle, before=lambda _: None)
+
+
+def test_decision_time(figures: list[Figure]) -> None:
+    taken, least = gate_times(), least_times()
+    series = (
+        ("reserve", taken.reserve_ns, least.reserve_ns, "an empty call with HMAC"),
+        ("settle", taken.settle_ns, least.settle_ns, "an empty call with HMAC"),
+        ("reserve_settle", taken.both_ns, least.both_ns, "empty calls with HMAC"),
+    )
+    for name, times_ns, least_ns, ceiling_name in series:
+        for percent in (50, 99):
+            value, ceiling = percentile_us(times_ns, percent), percentile_us(least_ns, percent)
+            figure = f"admission.{name}.p{percent}"
+            figures.append(Figure(figure, value, "us", ceiling, ceiling_name))
