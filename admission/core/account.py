@@ -122,12 +122,14 @@ class Account:
     @property
     def slots_above(self) -> int:
         """Slots that draw on the common share."""
-        return max(0, self.slots - self.room.usable.slots) + self.demoted_slots
+        over = self.slots - self.room.usable.slots
+        return self.demoted_slots + over if over > 0 else self.demoted_slots
 
     @property
     def kv_bytes_above(self) -> int:
         """KV cache that draws on the common share."""
-        return max(0, self.kv_bytes - self.room.usable.kv_bytes) + self.demoted_kv_bytes
+        over = self.kv_bytes - self.room.usable.kv_bytes
+        return self.demoted_kv_bytes + over if over > 0 else self.demoted_kv_bytes
 
     def covers(self, slots: int, kv_bytes: int) -> bool:
         """Say whether its share has room for so much more; nobody else need be asked then."""

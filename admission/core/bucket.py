@@ -48,13 +48,16 @@ class Bucket:
 
     def admits(self, now_us: int) -> bool:
         """Say whether one more request may start, whatever its size."""
-        self.drain(now_us)
+        if now_us > self.at_us:
+            self.drain(now_us)
         return self.level_utok < self.depth_utok
 
     def charge(self, tokens: int, *, now_us: int) -> None:
         """Add tokens, or take back (negative) what was charged too much; never below empty."""
-        self.drain(now_us)
-        self.level_utok = max(0, self.level_utok + tokens * US_PER_S)
+        if now_us > self.at_us:
+            self.drain(now_us)
+        level_utok = self.level_utok + tokens * US_PER_S
+        self.level_utok = level_utok if level_utok > 0 else 0
 
     def wait_us(self, now_us: int) -> int | None:
         """Return the time until it admits again; None when it never drains at this rate."""

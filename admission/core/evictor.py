@@ -32,6 +32,8 @@ class Evictor:
 
     def call_back(self, desk: PoolDesk, item: Open, *, now: Moment) -> Eviction | None:
         """Make room for a request that was admitted into a floor that was lent."""
+        if not desk.reclaim.renewable:
+            return None
         chosen = desk.reclaim.choose_what_helps(desk.called_back(item))
         return self._send_away(desk, chosen, EvictionReason.CALLED_BACK, now)
 

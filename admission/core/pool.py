@@ -278,9 +278,11 @@ class PoolDesk:
 
     def _lent_in_use(self) -> Space:
         """Return what is held of others' parts: by those it was lent to, or called back."""
-        common = self.outlook.common
-        beyond = Space(self.slots_above - common.slots, self.kv_bytes_above - common.kv_bytes)
-        return self.lent_used.plus(beyond.at_most(beyond))
+        common, used = self.outlook.common, self.lent_used
+        return Space(
+            used.slots + max(0, self.slots_above - common.slots),
+            used.kv_bytes + max(0, self.kv_bytes_above - common.kv_bytes),
+        )
 
     def _move(self, item: Open, *, sign: int) -> None:
         account = self.accounts[item.entitlement]

@@ -60,9 +60,9 @@ class Lease:
 
     def freshness(self, now_us: int, *, leases: Leases) -> Freshness:
         """Return what the lease allows now."""
-        age_us = self.age_us(now_us)
-        if age_us is None:
+        if self.echoed_us is None:
             return Freshness.NONE
+        age_us = now_us - self.echoed_us
         if age_us <= leases.lease_ms * US_PER_MS:
             return Freshness.FRESH
         if age_us <= leases.lease_ms * US_PER_MS + leases.hold_seconds * US_PER_S:

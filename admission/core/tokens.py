@@ -9,12 +9,12 @@ unmet demand that its refusal counts as, so that whoever takes the retry can rep
 from __future__ import annotations
 
 import hmac
-from base64 import urlsafe_b64decode
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from hashlib import sha256
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec.msgpack import Decoder, Encoder
 from msgspec.structs import replace
 
 from schemas.positions import Version
@@ -24,10 +24,11 @@ KEY_BYTES_MIN: Final = 16
 TOKEN_CHARS_MAX: Final = 2_048
 _SIGNATURE_BYTES: Final = 16
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _BLOCK_BYTES: Final = 64
 """Of SHA-256."""
-_RESERVATION: Final = "v1"
-_TICKET: Final = "t1"
+_RESERVATION: Final = b"v1"
+_TICKET: Final = b"t1"
 
 
 class ReservationClaims(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -70,6 +71,9 @@ class TicketClaims(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 Claims = TypeVar("Claims", ReservationClaims, TicketClaims)
+_ENCODER: Final = Encoder()
+_RESERVATIONS: Final = Decoder(ReservationClaims)
+_TICKETS: Final = Decoder(TicketClaims)
 
 
 class Signer:
@@ -98,32 +102,34 @@ class Signer:
 
     def open_reservation(self, text: str) -> ReservationClaims | None:
         """Return what an id says; None when no admitter with our key wrote it."""
-        return self._open(_RESERVATION, text, ReservationClaims)
+        return self._open(_RESERVATION, text, _RESERVATIONS)
 
     def open_ticket(self, text: str) -> TicketClaims | None:
         """Return what a ticket says; None when no admitter with our key wrote it."""
-        return self._open(_TICKET, text, TicketClaims)
+        return self._open(_TICKET, text, _TICKETS)
 
-    def _seal(self, version: str, claims: msgspec.Struct) -> str:
-        signed = f"{version}.{_base64(msgspec.msgpack.encode(claims))}"
-        return f"{signed}.{_base64(self._sign(signed))}"
+    def _seal(self, version: bytes, claims: msgspec.Struct) -> str:
+        signed = version + b"." + _base64(_ENCODER.encode(claims))
+        return (signed + b"." + _base64(self._sign(signed))).decode()
 
-    def _open(self, version: str, text: str, kind: type[Claims]) -> Claims | None:
-        signed, _, signature = text.rpartition(".")
-        head, _, payload = signed.partition(".")
-        if head != version or len(text) > TOKEN_CHARS_MAX or not text.isascii():
+    def _open(self, version: bytes, text: str, decoder: Decoder[Claims]) -> Claims | None:
+        if len(text) > TOKEN_CHARS_MAX or not text.isascii():
+            return None
+        signed, _, signature = text.encode().rpartition(b".")
+        head, _, payload = signed.partition(b".")
+        if head != version:
             return None
         if not hmac.compare_digest(_base64(self._sign(signed)), signature):
             return None
-        padded = payload + "=" * (-len(payload) % 4)
-        return msgspec.msgpack.decode(urlsafe_b64decode(padded), type=kind)
+        padded = payload.translate(_STANDARD) + b"=" * (-len(payload) % 4)
+        return decoder.decode(a2b_base64(padded))
 
-    def _sign(self, signed: str) -> bytes:
+    def _sign(self, signed: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(signed.encode())
+        inner.update(signed)
         outer.update(inner.digest())
         return outer.digest()[:_SIGNATURE_BYTES]
 
 
-def _base64(raw: bytes) -> str:
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+def _base64(raw: bytes) -> bytes:
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
