@@ -126,8 +126,10 @@ class EstimateRecord:
         error = actual - estimate
         self.seen += 1
         self.covered += error <= 0
-        self.over_tokens += max(0, -error)
-        self.under_tokens += max(0, error)
+        if error > 0:
+            self.under_tokens += error
+        else:
+            self.over_tokens -= error
         self.buckets[bisect_left(ERROR_EDGES, error)] += 1
         return error <= 0
 

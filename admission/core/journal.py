@@ -7,7 +7,7 @@ is dropped and counted, and every later entry carries the count.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Journal:
     dropped: int = 0
     _number: int = 0
     _queue: deque[Decision] = field(default_factory=deque)
-    _counted: Counter[tuple[str, str, DecisionKind]] = field(default_factory=Counter)
+    _counted: dict[tuple[str, str, DecisionKind], int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -54,7 +54,8 @@ class Journal:
 
     def count(self, kind: DecisionKind, *, pool: str, entitlement: str) -> None:
         """Count one decision of a kind that is written once per tick."""
-        self._counted[pool, entitlement, kind] += 1
+        key = (pool, entitlement, kind)
+        self._counted[key] = self._counted.get(key, 0) + 1
 
     def close_tick(self, pool: str, *, at_us: int) -> None:
         """Turn the pool's counts since the last tick into one decision each."""

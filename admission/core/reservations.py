@@ -132,8 +132,9 @@ class Reservations:
         item = self._open.pop(number, None)
         if item is None:
             return None
-        if self._by_request.get(_request_key(item)) == number:
-            del self._by_request[_request_key(item)]
+        key = _request_key(item)
+        if self._by_request.get(key) == number:
+            del self._by_request[key]
         return self.remember(item, how)
 
     def remember(self, item: Open, how: End) -> Ended:
