@@ -33,7 +33,8 @@ class Bucket:
     def drain(self, now_us: int) -> None:
         """Let the time until ``now_us`` drain; an earlier time changes nothing."""
         if now_us > self.at_us:
-            self.level_utok = max(0, self.level_utok - self.rate * (now_us - self.at_us))
+            level_utok = self.level_utok - self.rate * (now_us - self.at_us)
+            self.level_utok = level_utok if level_utok > 0 else 0
             self.at_us = now_us
 
     def reshape(self, rate: int, *, depth_s: int, now_us: int) -> None:

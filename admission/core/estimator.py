@@ -53,8 +53,10 @@ class OutputEstimator:
     level_ppm: int = TARGET_PPM
     """The quantile that is asked of the histogram now; from ``PPM`` on the estimate is
     ``max_tokens``."""
-    _edge: int | None = None
-    """The estimate at this level and these counts, once it was asked for."""
+    _bucket: int = 0
+    """Where the quantile was when it was last asked for."""
+    _below: int = 0
+    """How many of ``samples`` are in lower buckets than that, kept up to date."""
 
     def observe(self, output_tokens: int, *, covered: bool) -> None:
         """Remember one real output, and whether the estimate given for it was enough."""
@@ -63,28 +65,33 @@ class OutputEstimator:
         bucket = bucket_of(output_tokens)
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
         self.samples += 1
+        self._below += bucket < self._bucket
         if self.samples >= SAMPLES_MAX:
             self.counts = {bucket: count // 2 for bucket, count in self.counts.items() if count > 1}
             self.samples = sum(self.counts.values())
-        self._edge = None
+            self._bucket = self._below = 0
 
     def expect(self, max_tokens: int) -> int:
         """Return min(max_tokens, learned quantile); max_tokens until enough was seen."""
         if self.samples < SAMPLES_MIN or self.level_ppm >= PPM:
             return max_tokens
-        if self._edge is None:
-            self._edge = self.quantile(self.level_ppm)
-        return min(max_tokens, self._edge)
+        return min(max_tokens, self.quantile(self.level_ppm))
 
     def quantile(self, quantile_ppm: int) -> int:
         """Return the upper edge of the bucket that holds the quantile."""
         wanted = ceil_div(self.samples * quantile_ppm, PPM)
-        seen = 0
+        if not self._below < wanted <= self._below + self.counts.get(self._bucket, 0):
+            self._seek(wanted)
+        return upper_edge(self._bucket)
+
+    def _seek(self, wanted: int) -> None:
+        """Go to the lowest bucket up to which so many samples are."""
+        self._bucket = self._below = seen = 0
         for bucket in sorted(self.counts):
+            self._bucket, self._below = bucket, seen
             seen += self.counts[bucket]
             if seen >= wanted:
-                return upper_edge(bucket)
-        return 0
+                return
 
     def _calibrate(self, covered: bool) -> None:
         """Move the level: up by target x step after a miss, down by the rest of it otherwise."""

@@ -98,3 +98,17 @@ def test_memory_is_bounded(outputs: list[int]) -> None:
     assert estimator.samples < SAMPLES_MAX
     assert len(estimator.counts) < 16 + 8 * 27
     assert estimator.level_ppm < PPM + STEP_PPM
+
+
+@given(outputs=st.lists(st.integers(0, 5_000), min_size=1, max_size=200), levels=st.randoms())
+def test_a_quantile_depends_on_what_was_seen_not_on_when_it_was_asked_for(
+    outputs: list[int], levels: random.Random
+) -> None:
+    asked, fresh = OutputEstimator(), OutputEstimator()
+    for output in outputs:
+        asked.observe(output, covered=True)
+        asked.quantile(levels.randint(1, PPM))
+        fresh.observe(output, covered=True)
+    level_ppm = levels.randint(1, PPM)
+
+    assert asked.quantile(level_ppm) == fresh.quantile(level_ppm)
