@@ -101,6 +101,7 @@ class LawBook:
         if place.look(door.clock, now_us=now_us):
             self._add(place.check_version())
         if place.desk is not None:
+            self.demand.reported(place.desk)
             place.buckets.follow(place.desk, now_us=door.moment(now_us).mono_us)
             for uid in place.raised_rates():
                 self.floors.raised(uid, now_us=now_us)
@@ -306,7 +307,7 @@ class LawBook:
             self.raises.published(outcome.publish, outcome.record, following, holding=holding)
         )
         self.holdings.tick(tick)
-        self.floors.tick(lines)
+        self.floors.tick(lines, now_us=now_us)
         self._add(check_promises(self._pool, tick, lines))
         self._add(check_order(lines))
         self._add(

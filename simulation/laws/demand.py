@@ -4,6 +4,10 @@ Demand in slots is what is held plus what was refused for contention and may com
 counts it from the answers alone; each tick must know at least the smallest amount there was since
 the oldest report that it used was sent.  A tick is judged only when every admitter that answers
 was heard lately.
+
+Left out: what the reports that the tick used said to have come back from another admitter.  It is
+taken off, since it is pending there too; but how old a ticket is says a wall clock, and where that
+is slow it is taken off for too long, until a report says otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from admission.core.pool import PoolDesk
 from schemas.decisions import RefusalReason
 from schemas.pools import Pool
 from schemas.ticks import Tick
@@ -30,6 +35,8 @@ TRANSIT_US: Final = 2 * US_PER_S
 """A report that was received was sent no longer ago than this before."""
 NEW_US: Final = 4 * US_PER_S
 """A new owner takes everybody for heard just now; by then he has heard them."""
+REPORTS_MAX: Final = 64
+"""Reports remembered of each incarnation: the newest."""
 
 
 @dataclass(slots=True)
@@ -43,6 +50,10 @@ class Demand:
     """By entitlement and request: slots, door, until when."""
     lows: dict[str, deque[tuple[int, int]]] = field(default_factory=lambda: defaultdict(deque))
     """By entitlement: (time, demand) whenever it changed, and at every tick."""
+    returned: dict[str, dict[int, dict[str, int]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """By incarnation, sequence of its report and entitlement: slots that came back there."""
     short: dict[str, int] = field(default_factory=dict)
     epoch: int = 0
     began_us: int = 0
@@ -65,6 +76,19 @@ class Demand:
         for refused in self.refused.values():
             for key in [key for key, (_, where, _) in refused.items() if where == door]:
                 del refused[key]
+
+    def reported(self, desk: PoolDesk) -> None:
+        """Notice what a report has just said to have come back from other admitters."""
+        reports = self.returned[desk.incarnation]
+        if desk.sequence in reports:
+            return
+        reports[desk.sequence] = {
+            uid: account.withdrawn.total.slots
+            for uid, account in desk.accounts.items()
+            if account.withdrawn.entries
+        }
+        if len(reports) > REPORTS_MAX:
+            del reports[next(iter(reports))]
 
     def note(self, uid: str, shadow: Shadow, *, doors: int, now_us: int) -> None:
         """Note the demand that there is now."""
@@ -96,32 +120,34 @@ class Demand:
             return
         since_us = now_us - max(ages_us.values()) - TRANSIT_US
         doors = {place.index for place in places}
+        returned = [
+            self._returned(item.incarnation, item.sequence)
+            for item in tick.inputs.reports
+            if item.alive
+        ]
         for item in tick.inputs.entitlements:
             uid = item.entitlement
             if all(door in doors for _, door, _ in self.refused[uid].values()):
-                seen = item.demand.slots + sum(_withdrawn(place, uid) for place in places)
-                yield from self._judge(uid, seen, since_us=since_us)
+                back = sum(each.get(uid, 0) for each in returned)
+                yield from self._judge(uid, item.demand.slots, back, since_us=since_us)
             else:
                 self.short[uid] = 0
 
-    def _judge(self, uid: str, seen: int, *, since_us: int) -> Iterator[Broken]:
+    def _returned(self, incarnation: str, sequence: int) -> dict[str, int]:
+        """Return what a report said to have come back; of two at one instant, the later one."""
+        reports = self.returned[incarnation]
+        return next((back for number, back in reports.items() if number >= sequence), {})
+
+    def _judge(self, uid: str, seen: int, back: int, *, since_us: int) -> Iterator[Broken]:
         lows = self.lows[uid]
         while len(lows) > 1 and lows[1][0] <= since_us:
             lows.popleft()
         least = lows[0][1] if lows else 0
-        self.short[uid] = self.short.get(uid, 0) + 1 if seen < least else 0
+        self.short[uid] = self.short.get(uid, 0) + 1 if seen + back < least else 0
         if self.short[uid] > TICKS_MAX:
             text = (
                 f"the allocator sees {seen} slots of {uid} wanted for {self.short[uid]} ticks, "
-                f"{least} are held or were refused all that time"
+                f"{least} are held or were refused all that time, and {back} of them came back "
+                f"at another admitter"
             )
             yield Broken(6, "demand unseen", text)
-
-
-def _withdrawn(place: Place, uid: str) -> int:
-    """Return the slots of tickets that came back here: pending elsewhere, perhaps lapsed there.
-
-    How old a ticket is says a wall clock, so some are taken off for too long.
-    """
-    account = None if place.desk is None else place.desk.accounts.get(uid)
-    return 0 if account is None else account.withdrawn.total.slots

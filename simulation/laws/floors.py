@@ -46,8 +46,10 @@ class Floors:
     floors: dict[str, Triple] = field(default_factory=dict)
     meters: dict[str, _Meter] = field(default_factory=dict)
 
-    def tick(self, lines: list[Line]) -> None:
-        """Learn the floors of a tick."""
+    def tick(self, lines: list[Line], *, now_us: int) -> None:
+        """Learn the floors of a tick; what was charged before has drained at the former ones."""
+        for uid in self.meters:
+            self._drained(uid, now_us)
         self.floors = {line.uid: line.floor for line in lines}
 
     def charge(self, uid: str, tokens: int, *, now_us: int) -> None:

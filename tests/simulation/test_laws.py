@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from admission.core.pool import PoolDesk
+from schemas.positions import Version
 from schemas.specs import ServiceClass
+from schemas.ticks import EntitlementInput, ReportPosition, Tick, TickInputs
+from schemas.units import NOTHING, Resources
 from simulation.laws.broken import Broken
 from simulation.laws.charges import Charges
+from simulation.laws.demand import NEW_US, TICKS_MAX, Demand
+from simulation.laws.floors import Floors
 from simulation.laws.lines import Line, Triple
 from simulation.laws.order import check_headroom, check_order
+from simulation.laws.places import Place
+from simulation.laws.shadow import Shadow
+from simulation.laws.staleness import Freshness
+from tests.simulation.families import pool_of
 
 SECOND_US = 1_000_000
 E = ServiceClass.ELASTIC
@@ -100,3 +112,56 @@ def test_a_window_that_charges_more_is_named_once_per_length() -> None:
 def test_the_exported_bound_and_what_is_taken_back_allow_more() -> None:
     assert charged(at_ten_per_second(), (0, 20), (1, 10), (2, 15), bound=5) == []
     assert charged(at_ten_per_second(), (0, 30), (1, -10), (1, 10), (2, 10), bound=10) == []
+
+
+def test_what_was_charged_drains_at_the_floor_of_its_time() -> None:
+    """A pool that was away for a while drained nothing, whatever the floor is afterwards."""
+    floors = Floors(pool_of("small-floors", Random(1)))
+    bound = [line("g", ServiceClass.GUARANTEED, want=MUCH, grant=(0, 0, 0), baseline=10)]
+    away = [line("g", ServiceClass.GUARANTEED, want=MUCH, grant=(0, 0, 0))]
+
+    floors.tick(bound, now_us=0)
+    floors.charge("g", 100, now_us=0)
+    floors.tick(away, now_us=2 * SECOND_US)
+    floors.tick(bound, now_us=60 * SECOND_US)
+    floors.charge("g", 0, now_us=61 * SECOND_US)
+
+    assert floors.meters["g"].level == (100 - 2 * 10 - 1 * 10) * SECOND_US
+
+
+def seen_nothing(demand: Demand, uid: str, *, sequence: int) -> list[Broken]:
+    """Judge ticks that see no demand, by one report, until a law has to say something."""
+    reports = (ReportPosition(incarnation="a", sequence=sequence),)
+    inputs = TickInputs(
+        at_us=0,
+        elapsed_us=0,
+        spec_version=1,
+        reports=reports,
+        entitlements=(EntitlementInput(entitlement=uid),),
+    )
+    tick = Tick(pool="pool", version=Version(1, 1, 1), inputs=inputs, capacity=NOTHING)
+    places = [Place(0, freshness=Freshness("a"))]
+    times = [0, *(NEW_US + number for number in range(TICKS_MAX + 1))]
+    return [each for now_us in times for each in demand.tick(tick, places, now_us=now_us)]
+
+
+@pytest.mark.parametrize(("sequence", "laws"), [(1, []), (2, [6])])
+def test_only_what_the_report_in_use_said_to_have_come_back_is_left_out(
+    sequence: int, laws: list[int]
+) -> None:
+    pool = pool_of("elastic", Random(1))
+    uid = next(iter(pool.entitlements))
+    demand, shadow, desk = Demand(pool), Shadow(), PoolDesk(pool, "a")
+    desk.follow_spec(pool, now_us=0)
+    withdrawn = desk.accounts[uid].withdrawn
+    shadow.by_place[0, uid].slots = 2
+    demand.note(uid, shadow, doors=1, now_us=0)
+
+    withdrawn.put("b/r1", Resources(0, 0, 2), lapse_us=SECOND_US)
+    desk.sequence = 1
+    demand.reported(desk)
+    withdrawn.lapse(SECOND_US)
+    desk.sequence = 2
+    demand.reported(desk)
+
+    assert [broken.law for broken in seen_nothing(demand, uid, sequence=sequence)] == laws
