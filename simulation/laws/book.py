@@ -103,8 +103,10 @@ class LawBook:
         if place.desk is not None:
             self.demand.reported(place.desk)
             place.buckets.follow(place.desk, now_us=door.moment(now_us).mono_us)
-            for uid in place.raised_rates():
-                self.floors.raised(uid, now_us=now_us)
+            self.floors.follow(place.index, place.desk.outlook.rooms, now_us=now_us)
+            for uid, growth in place.raised_rates():
+                level = place.buckets.levels[uid].level
+                self.floors.raised(place.index, uid, growth, level=level, now_us=now_us)
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -273,8 +275,8 @@ class LawBook:
             mono_us = self._policy.admitters[place.index].moment(now_us).mono_us
             place.buckets.follow(place.desk, now_us=mono_us)
             self._add(place.buckets.charge(place.desk, name, tokens, now_us=mono_us))
-        if not entry.demoted:
-            self.floors.charge(entry.uid, tokens, now_us=now_us)
+            if not in_common:
+                self.floors.charge(place.index, entry.uid, tokens, now_us=now_us)
         if tokens > 0 and (entry.ended or entry.orphan):
             return
         if tokens > 0:
@@ -286,6 +288,7 @@ class LawBook:
     def _turn(self, place: Place, gate: Gate | None) -> None:
         self.shadow.bury(place.index)
         self.demand.lost(place.index)
+        self.floors.turned(place.index)
         place.turns_to(gate, self._pool.name)
 
     def _see_ticks(self, ticks: list[TickOutcome], now_us: int) -> None:

@@ -125,16 +125,17 @@ class Place:
             text = f"admitter {self.index} follows {self.version} after a newer state"
             yield Broken(2, "older state", text)
 
-    def raised_rates(self) -> Iterator[str]:
-        """Yield the entitlements whose share of throughput has grown since the last time."""
+    def raised_rates(self) -> Iterator[tuple[str, int]]:
+        """Yield whose share of throughput has grown since the last time, and by how much."""
         desk = self.desk
         if desk is None or desk.outlook is self._rated:
             return
         self._rated = desk.outlook
         for uid, room in desk.outlook.rooms.items():
             rate = room.usable.tokens_per_s
-            if rate > self._rates.get(uid, 0):
-                yield uid
+            growth = rate - self._rates.get(uid, 0)
+            if growth > 0:
+                yield uid, growth
             self._rates[uid] = rate
 
     @property

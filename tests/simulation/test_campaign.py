@@ -17,8 +17,8 @@ from tests.simulation.judged import judge, story_of
 
 SEEDS = 120 if os.environ.get(REQUIRE_ALL) else 16
 CHUNK = 8
-JUDGED_WRONGLY = (314, 579, 646)
-"""Reports late and wall clocks apart; a floor that was away; reports late again."""
+JUDGED_WRONGLY = ((314, "harsh"), (646, "harsh"), (579, "none"), (2053, "owners"), (2083, "owners"))
+"""Late reports and wall clocks apart; a floor that was away; floors that admitters did not know."""
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -32,9 +32,9 @@ def test_no_law_is_broken(first: int, capsys: pytest.CaptureFixture[str]) -> Non
     assert all(each.steps > 0 for each in found)
 
 
-@pytest.mark.parametrize("seed", JUDGED_WRONGLY)
-def test_no_law_is_broken_where_the_judge_once_said_so(seed: int) -> None:
-    found = try_seed(seed, Choice())
+@pytest.mark.parametrize(("seed", "faults"), JUDGED_WRONGLY)
+def test_no_law_is_broken_where_the_judge_once_said_so(seed: int, faults: str) -> None:
+    found = try_seed(seed, Choice(faults=faults))
 
     assert not found.failed, found
     assert found.steps > 0

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from admission.core.pool import PoolDesk
+from admission.core.share import Room
 from schemas.positions import Version
 from schemas.specs import ServiceClass
 from schemas.ticks import EntitlementInput, ReportPosition, Tick, TickInputs
@@ -114,19 +115,34 @@ def test_the_exported_bound_and_what_is_taken_back_allow_more() -> None:
     assert charged(at_ten_per_second(), (0, 30), (1, -10), (1, 10), (2, 10), bound=10) == []
 
 
-def test_what_was_charged_drains_at_the_floor_of_its_time() -> None:
-    """A pool that was away for a while drained nothing, whatever the floor is afterwards."""
+def test_what_was_charged_drains_at_the_floor_of_its_time_that_the_admitter_knows() -> None:
+    """A pool that was away drained nothing, whatever its floor is afterwards."""
     floors = Floors(pool_of("small-floors", Random(1)))
+    ten, five = ({"g": Room(floor=Resources(rate, 0, 0))} for rate in (10, 5))
     bound = [line("g", ServiceClass.GUARANTEED, want=MUCH, grant=(0, 0, 0), baseline=10)]
     away = [line("g", ServiceClass.GUARANTEED, want=MUCH, grant=(0, 0, 0))]
 
+    floors.follow(0, ten, now_us=0)
     floors.tick(bound, now_us=0)
-    floors.charge("g", 100, now_us=0)
+    floors.charge(0, "g", 100, now_us=0)
     floors.tick(away, now_us=2 * SECOND_US)
     floors.tick(bound, now_us=60 * SECOND_US)
-    floors.charge("g", 0, now_us=61 * SECOND_US)
+    floors.follow(0, five, now_us=61 * SECOND_US)
+    floors.charge(0, "g", 0, now_us=63 * SECOND_US)
 
-    assert floors.meters["g"].level == (100 - 2 * 10 - 1 * 10) * SECOND_US
+    assert floors.meters[0, "g"].level == (100 - 2 * 10 - 1 * 10 - 2 * 5) * SECOND_US
+
+
+def test_a_share_that_grew_is_charged_its_growth_and_what_it_was_overdrawn_by() -> None:
+    pool = pool_of("small-floors", Random(1))
+    floors = Floors(pool)
+    full = 10 * pool.bucket_s * SECOND_US
+
+    floors.raised(0, "g", 10, level=full - 1, now_us=0)
+    assert floors.meters[0, "g"].level == full
+
+    floors.raised(0, "g", 10, level=5 * full, now_us=0)
+    assert floors.meters[0, "g"].level == 5 * full
 
 
 def seen_nothing(demand: Demand, uid: str, *, sequence: int) -> list[Broken]:
