@@ -24,6 +24,8 @@ from streams.core.reports import Reported
 
 SILENT_KEPT_US: Final = 3_600 * US_PER_S
 """How long a silent incarnation is remembered: it may still serve from its static safe share."""
+CLOCK_GAP_US_MAX: Final = 10 * US_PER_S
+"""How far the clocks of two owners may be apart; further, and an admitter may be buried alive."""
 RENEWALS_PER_TTL: Final = 3
 """A reservation that can be renewed lives for so many ``renew_s`` at a time."""
 
@@ -44,10 +46,11 @@ def taken_over(
     """Return the former owner's records in the new owner's clock; ``at_us`` is their time.
 
     Everybody gets the full time again, because the clocks may differ.  What is over by more than
-    lease + hold by both clocks is believed to be over: such a holding no longer counts, and such
-    an admitter has one lease to be heard (a whole restart would else wait for the dead).
+    lease + hold however the clocks differ (by ``CLOCK_GAP_US_MAX`` at most) is believed to be over:
+    such a holding no longer counts, and such an admitter has one lease to be heard (a whole restart
+    would else wait for the dead).
     """
-    patience = patience_us(leases)
+    patience = patience_us(leases) + CLOCK_GAP_US_MAX
 
     def moved(record: AdmitterRecord) -> AdmitterRecord:
         received_us, until_us = now_us, record.counts_until_us

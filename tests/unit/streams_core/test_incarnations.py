@@ -231,6 +231,15 @@ def test_a_new_owner_gives_everybody_their_full_time_again() -> None:
     assert orphaned(after, [], now_us=35 * S) == {}
 
 
+def test_a_new_owner_whose_clock_is_ahead_buries_nobody_early() -> None:
+    """By its clock the admitter was silent for lease + hold + 9 s; in truth it was for 1 s."""
+    before = counted((), [reported("a", 9)], 10)
+
+    after = taken_over(before, at_us=10 * S, now_us=(9 + 35 + 9) * S, leases=LEASES)
+
+    assert alive(census(after, [], now_us=(53 + 35) * S, leases=LEASES))
+
+
 def test_a_new_owner_who_comes_long_after_waits_one_lease_for_those_it_knows() -> None:
     before = counted((), [reported("a", 0), reported("b", 0, leaving=True)], 10)
 
