@@ -20,7 +20,7 @@ EXCUSED = "needs traces"
 
 # Laws are tried on few examples while one works, and on many where everything must run.
 settings.register_profile("quick", max_examples=25)
-settings.register_profile("thorough", max_examples=100)
+settings.register_profile("thorough", max_examples=60)
 settings.load_profile("thorough" if os.environ.get(REQUIRE_ALL) else "quick")
 
 SLOWEST_FIRST = (

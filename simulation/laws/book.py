@@ -325,7 +325,7 @@ class LawBook:
         self._add(self.conserving.check(self._pool, tick, lines))
         for uid in self._pool.entitlements:
             self.demand.note(uid, self.shadow, doors=len(self._places), now_us=now_us)
-        self._add(self.demand.tick(tick, self._heard(now_us), now_us=now_us))
+        self._add(self.demand.tick(tick, self._heard(now_us), self.shadow, now_us=now_us))
         self._drain(now_us)
         in_force = tick.version == self.holdings.version
         bound = tick.overshoot_bound.tokens_per_s if in_force else 0

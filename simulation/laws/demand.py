@@ -5,9 +5,11 @@ counts it from the answers alone; each tick must know at least the smallest amou
 the oldest report that it used was sent.  A tick is judged only when every admitter that answers
 was heard lately.
 
-Left out: what the reports that the tick used said to have come back from another admitter.  It is
-taken off, since it is pending there too; but how old a ticket is says a wall clock, and where that
-is slow it is taken off for too long, until a report says otherwise.
+Left out: entitlements of which an admitter that cannot report holds or refused something (what it
+admitted since its last report is in the exported bound, and in nobody's demand).  And what the
+reports that the tick used said to have come back from another admitter: it is taken off, since it
+is pending there too; but how old a ticket is says a wall clock, and where that is slow it is taken
+off for too long, until a report says otherwise.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ class Demand:
             lows.pop()
         lows.append((now_us, demand))
 
-    def tick(self, tick: Tick, places: Sequence[Place], *, now_us: int) -> Iterator[Broken]:
+    def tick(
+        self, tick: Tick, places: Sequence[Place], shadow: Shadow, *, now_us: int
+    ) -> Iterator[Broken]:
         """Yield entitlements of whose steady demand a tick knows too little.
 
         ``places`` are the admitters that can report now.
@@ -127,7 +131,13 @@ class Demand:
         ]
         for item in tick.inputs.entitlements:
             uid = item.entitlement
-            if all(door in doors for _, door, _ in self.refused[uid].values()):
+            refused_at = {door for _, door, _ in self.refused[uid].values()}
+            held_at = {
+                door
+                for (door, whose), held in shadow.by_place.items()
+                if whose == uid and held.slots
+            }
+            if refused_at | held_at <= doors:
                 back = sum(each.get(uid, 0) for each in returned)
                 yield from self._judge(uid, item.demand.slots, back, since_us=since_us)
             else:

@@ -158,7 +158,8 @@ def seen_nothing(demand: Demand, uid: str, *, sequence: int) -> list[Broken]:
     tick = Tick(pool="pool", version=Version(1, 1, 1), inputs=inputs, capacity=NOTHING)
     places = [Place(0, freshness=Freshness("a"))]
     times = [0, *(NEW_US + number for number in range(TICKS_MAX + 1))]
-    return [each for now_us in times for each in demand.tick(tick, places, now_us=now_us)]
+    shadow = Shadow()
+    return [each for now_us in times for each in demand.tick(tick, places, shadow, now_us=now_us)]
 
 
 @pytest.mark.parametrize(("sequence", "laws"), [(1, []), (2, [6])])
