@@ -56,13 +56,6 @@ def newest(chain: Sequence[ShareRecord]) -> tuple[Resources, Resources]:
     return (chain[-1].floor, chain[-1].grant) if chain else (NOTHING, NOTHING)
 
 
-def in_force(chain: Sequence[ShareRecord], applied: Version) -> Resources:
-    """Return what was usable in the state that the admitter reported."""
-    if not chain or chain[0].version > applied:
-        return NOTHING
-    return chain[0].floor.at_least(chain[0].grant)
-
-
 def published(
     before: Followed, shares: Mapping[Key, Share], version: Version
 ) -> tuple[ShareRecord, ...]:

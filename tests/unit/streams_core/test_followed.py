@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schemas.ledger import ShareRecord
 from schemas.positions import Version
 from schemas.state import Share
@@ -10,7 +12,6 @@ from streams.core.followed import (
     RECORDS_MAX,
     Key,
     followed,
-    in_force,
     newest,
     published,
     widest,
@@ -22,6 +23,13 @@ KEY: Key = ("e", "a-1")
 def version(tick: int) -> Version:
     """Return a version of the first epoch."""
     return Version(1, 1, tick)
+
+
+def in_force(chain: Sequence[ShareRecord], applied: Version) -> Resources:
+    """Return what was usable in the state that the admitter reported: the oldest record kept."""
+    assert chain[0].version <= applied
+
+    return chain[0].floor.at_least(chain[0].grant)
 
 
 def slots(amount: int) -> Resources:
