@@ -3,17 +3,20 @@
 One event is an *increment*: the tokens produced between ``start_us`` and ``end_us``.  A short
 request sends one, a long one sends partial events on the way and a final one.  Both Kafka modes
 of the CloudEvents binding are read: structured (the value is the whole event, content type
-``application/cloudevents+json``, or a batch of them in one record) and binary (attributes in
-``ce_`` headers, the value is ``data``).  Integers only; times are microseconds since 1970 UTC.
+``application/cloudevents+json``) and binary (attributes in ``ce_`` headers, the value is ``data``).
+A *frame* is many structured events in one record: a JSON array, or one event per line (content type
+``application/x-ndjson``, what our own client sends).  Integers only; times are microseconds since
+1970 UTC.  An event's *body* is its own bytes inside the record.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from schemas.errors import MalformedEventError
 from schemas.specs import ServiceClass
@@ -24,6 +27,8 @@ USAGE_TYPE: Final = "tokenpools.usage.v1"
 SPEC_VERSION: Final = "1.0"
 STRUCTURED: Final = b"application/cloudevents+json"
 BATCH: Final = b"application/cloudevents-batch+json"
+NDJSON: Final = b"application/x-ndjson"
+"""The content type of a frame that has one structured event per line."""
 CONTENT_TYPE_HEADER: Final = "content-type"
 FORWARDED_HEADER: Final = "tokenpools-forwarded"
 """Set on a misplaced event that was re-produced into its own partition; value: its position."""
@@ -38,8 +43,13 @@ EVENTS_PER_RECORD_MAX: Final = 4_096
 
 Headers = Sequence[tuple[str, bytes]]
 
+Amount = Annotated[int, Meta(ge=0, le=TOKENS_PER_EVENT_MAX)]
+Instant = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]
+Attribute = Annotated[str, Meta(max_length=ATTRIBUTE_CHARS_MAX)]
 
-class UsageData(msgspec.Struct, frozen=True, kw_only=True):
+
+class UsageData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The ``data`` of a usage event."""
 
     pool: str
@@ -50,22 +60,22 @@ class UsageData(msgspec.Struct, frozen=True, kw_only=True):
     served_class: ServiceClass | None = None
     """The class it was served in; unnamed: the entitlement's own."""
     demoted: bool = False
-    input_tokens: int = 0
+    input_tokens: Amount = 0
     """Uncached input only."""
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
+    cache_read_tokens: Amount = 0
+    cache_write_tokens: Amount = 0
+    output_tokens: Amount = 0
+    reasoning_tokens: Amount = 0
     """An "of which" of ``output_tokens``; in no sum."""
-    start_us: int = 0
-    end_us: int = 0
+    start_us: Instant = 0
+    end_us: Instant = 0
     """The production of this increment: ``[start_us, end_us)``; ``end_us`` is the event time."""
-    requested_us: int = 0
-    first_token_us: int | None = None
+    requested_us: Instant = 0
+    first_token_us: Instant | None = None
     final: bool = True
     outcome: str = "ok"
     """``ok``, ``aborted``, ``error``, ``evicted``, ``expired``; ``running`` while partial."""
-    attributes: dict[str, str] = {}
+    attributes: Annotated[dict[Attribute, Attribute], Meta(max_length=ATTRIBUTES_MAX)] = {}
     """Bounded: application, user, region, ..."""
 
     @property
@@ -80,13 +90,13 @@ class UsageData(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The CloudEvents envelope with usage data (structured mode, JSON)."""
 
-    specversion: str = SPEC_VERSION
-    id: str
-    source: str
-    type: str = USAGE_TYPE
+    specversion: Literal["1.0"] = SPEC_VERSION
+    id: Name
+    source: Name
+    type: Literal["tokenpools.usage.v1"] = USAGE_TYPE
     time: str | None = None
     """RFC 3339; the end of the increment.  ``data.end_us`` is what counts."""
     subject: str | None = None
@@ -113,50 +123,61 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 Decoded = UsageEvent | MalformedEventError
 
+decode_plain = msgspec.json.Decoder(CloudEvent).decode
+"""Decode one structured event without ``checked``; raises what msgspec raises.
+
+The fold's fast path: every other reader calls ``decode_record``.
+"""
+
 
 def decode_record(value: bytes | None, headers: Headers) -> list[Decoded]:
     """Return one entry per event of a Kafka record, in frame order, malformed ones included.
 
     A record that cannot be split is one malformed entry, so index 0 names it.
     """
+    return [decoded for _, decoded in decode_parts(value, headers)]
+
+
+def decode_parts(value: bytes | None, headers: Headers) -> list[tuple[bytes, Decoded]]:
+    """Return the bytes of each event beside what they say; the rest as ``decode_record``."""
     try:
-        return _split(value, headers)
+        if value is None:
+            raise MalformedEventError("tombstone", "a usage event needs a value")
+        if headers and any(name == "ce_specversion" for name, _ in headers):
+            return [(value, _binary(value, dict(headers)))]
+        parts = split_frame(value, headers)
     except MalformedEventError as error:
-        return [error]
+        return [(value or b"", error)]
+    return [(part, _structured(part)) for part in parts]
 
 
-def _split(value: bytes | None, headers: Headers) -> list[Decoded]:
-    if value is None:
-        raise MalformedEventError("tombstone", "a usage event needs a value")
+def split_frame(value: bytes, headers: Headers) -> list[bytes]:
+    """Return the bytes of every structured event in a record: of one, or of a frame.
+
+    Raises ``MalformedEventError`` for an empty record, an array that is none, and for more than
+    ``EVENTS_PER_RECORD_MAX`` events.
+    """
     if not value:
         raise MalformedEventError("empty", "a usage event needs a value")
-    named = dict(headers)
-    if "ce_specversion" in named:
-        return [_binary(value, named)]
     if value[:1] == b"[":
-        return _batch(value)
-    return [_structured(value)]
-
-
-def _batch(value: bytes) -> list[Decoded]:
-    frames = decode(value, list[msgspec.Raw])
-    if not 1 <= len(frames) <= EVENTS_PER_RECORD_MAX:
+        parts = [bytes(part) for part in decode(value, list[msgspec.Raw])]
+    elif (CONTENT_TYPE_HEADER, NDJSON) in headers:
+        parts = [line for line in value.split(b"\n") if line]
+    else:
+        return [value]
+    if not 1 <= len(parts) <= EVENTS_PER_RECORD_MAX:
         raise MalformedEventError("frame", f"1 to {EVENTS_PER_RECORD_MAX} events in a record")
-    events: list[Decoded] = []
-    for frame in frames:
-        try:
-            events.append(_structured(bytes(frame)))
-        except MalformedEventError as error:
-            events.append(error)
-    return events
+    return parts
 
 
-def _structured(value: bytes) -> UsageEvent:
-    event = decode(value, CloudEvent)
-    return _checked(event, sequence=event.sequence)
+def _structured(value: bytes) -> Decoded:
+    try:
+        return checked(decode(value, CloudEvent))
+    except MalformedEventError as error:
+        return error
 
 
-def _binary(value: bytes, headers: dict[str, bytes]) -> UsageEvent:
+def _binary(value: bytes, headers: dict[str, bytes]) -> Decoded:
     def text(name: str) -> str:
         try:
             return headers[f"ce_{name}"].decode()
@@ -165,31 +186,34 @@ def _binary(value: bytes, headers: dict[str, bytes]) -> UsageEvent:
         except UnicodeDecodeError:
             raise MalformedEventError("malformed", f"header ce_{name} is no UTF-8") from None
 
-    event = CloudEvent(
-        specversion=text("specversion"),
-        id=text("id"),
-        source=text("source"),
-        type=text("type"),
-        sequence=text("sequence") if "ce_sequence" in headers else None,
-        data=decode(value, UsageData),
-    )
-    return _checked(event, sequence=event.sequence)
+    attributes = {
+        "specversion": text("specversion"),
+        "id": text("id"),
+        "source": text("source"),
+        "type": text("type"),
+        "sequence": text("sequence") if "ce_sequence" in headers else None,
+        "data": decode(value or b"", UsageData),
+    }
+    try:
+        return checked(msgspec.convert(attributes, CloudEvent))
+    except msgspec.ValidationError as error:
+        raise MalformedEventError("malformed", f"in the headers: {error}") from error
 
 
-def _checked(event: CloudEvent, *, sequence: str | None) -> UsageEvent:
-    if event.specversion != SPEC_VERSION:
-        raise MalformedEventError("specversion", f"specversion {event.specversion!r} is not 1.0")
-    if event.type != USAGE_TYPE:
-        raise MalformedEventError("type", f"type {event.type!r} is not {USAGE_TYPE}")
-    for name, text in (("id", event.id), ("source", event.source)):
-        if not 1 <= len(text) <= ID_CHARS_MAX:
-            raise MalformedEventError(
-                "malformed", f"{name} must have 1 to {ID_CHARS_MAX} characters"
-            )
+def checked(event: CloudEvent) -> UsageEvent:
+    """Return the event; raise ``MalformedEventError`` when its fields contradict each other."""
     check_data(event.data)
     return UsageEvent(
-        source=event.source, id=event.id, sequence=_sequence(sequence), data=event.data
+        source=event.source, id=event.id, sequence=_sequence(event.sequence), data=event.data
     )
+
+
+def check_data(data: UsageData) -> None:
+    """Raise ``MalformedEventError`` when an amount or a time contradicts another."""
+    if data.reasoning_tokens > data.output_tokens:
+        raise MalformedEventError("amount", "reasoning_tokens is a part of output_tokens")
+    if not data.end_us > 0 or data.start_us > data.end_us:
+        raise MalformedEventError("time", "needs 0 <= start_us <= end_us and end_us > 0")
 
 
 def _sequence(text: str | None) -> int | None:
@@ -198,35 +222,6 @@ def _sequence(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise MalformedEventError("malformed", "sequence must be a decimal integer below 10^18")
     return int(text)
-
-
-def check_data(data: UsageData) -> None:
-    """Raise ``MalformedEventError`` when an amount or a time cannot be true."""
-    counts = data.counts
-    amounts = (
-        counts.input_tokens,
-        counts.cache_read_tokens,
-        counts.cache_write_tokens,
-        counts.output_tokens,
-        counts.reasoning_tokens,
-    )
-    if min(amounts) < 0 or max(amounts) > TOKENS_PER_EVENT_MAX:
-        raise MalformedEventError("amount", f"tokens must be 0 to {TOKENS_PER_EVENT_MAX}")
-    if counts.reasoning_tokens > counts.output_tokens:
-        raise MalformedEventError("amount", "reasoning_tokens is a part of output_tokens")
-    if not 0 < data.end_us <= AMOUNT_MAX or not 0 <= data.start_us <= data.end_us:
-        raise MalformedEventError("time", "needs 0 <= start_us <= end_us and end_us > 0")
-    _check_attributes(data)
-
-
-def _check_attributes(data: UsageData) -> None:
-    if len(data.attributes) > ATTRIBUTES_MAX:
-        raise MalformedEventError("attributes", f"at most {ATTRIBUTES_MAX} attributes")
-    for key, value in data.attributes.items():
-        if len(key) > ATTRIBUTE_CHARS_MAX or len(value) > ATTRIBUTE_CHARS_MAX:
-            raise MalformedEventError(
-                "attributes", f"keys and values have at most {ATTRIBUTE_CHARS_MAX} characters"
-            )
 
 
 def encode_structured(event: UsageEvent) -> tuple[bytes, list[tuple[str, bytes]]]:

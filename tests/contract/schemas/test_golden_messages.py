@@ -1,7 +1,7 @@
 """What travels between the processes is written down in files and does not change by accident.
 
 A golden file that no longer decodes to the same message is a broken wire format.  New fields with
-defaults are fine: add a new golden file beside the old one.
+defaults are fine: add a new golden file (``v2``, ...) beside the old one, which must still decode.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ CASES = [
 ]
 
 
+def golden_files(name: str, number: int) -> list[Path]:
+    """Return the files of every version of a sample, the oldest first."""
+    return sorted(GOLDEN.glob(f"{name}.{number}.v*.json"))
+
+
 def test_every_message_of_the_catalog_has_a_sample() -> None:
     assert set(MESSAGES) == set(CATALOG)
 
 
 @pytest.mark.parametrize(("name", "number"), CASES)
-def test_a_golden_file_still_decodes_to_its_message(name: str, number: int) -> None:
-    raw = (GOLDEN / f"{name}.{number}.v1.json").read_bytes()
+def test_every_golden_file_still_decodes_to_its_message(name: str, number: int) -> None:
+    decoded = [decode_union(path.read_bytes(), CATALOG[name]) for path in golden_files(name, number)]
 
-    assert decode_union(raw, CATALOG[name]) == MESSAGES[name][number]
+    assert decoded
+    assert all(each == MESSAGES[name][number] for each in decoded)
 
 
 @pytest.mark.parametrize(("name", "number"), CASES)
-def test_a_message_is_written_as_its_golden_file(name: str, number: int) -> None:
-    golden = json.loads((GOLDEN / f"{name}.{number}.v1.json").read_bytes())
+def test_a_message_is_written_as_its_newest_golden_file(name: str, number: int) -> None:
+    golden = json.loads(golden_files(name, number)[-1].read_bytes())
 
     assert json.loads(encode(MESSAGES[name][number])) == golden
 

@@ -8,8 +8,11 @@ import pytest
 from schemas.errors import MalformedEventError
 from schemas.units import TokenCounts
 from schemas.usage import (
+    CONTENT_TYPE_HEADER,
+    NDJSON,
     UsageData,
     UsageEvent,
+    decode_parts,
     decode_record,
     encode_binary,
     encode_structured,
@@ -51,6 +54,18 @@ def test_a_batch_in_one_record_is_one_event_per_element_in_order() -> None:
     assert [event.id for event in events if isinstance(event, UsageEvent)] == ["run-17", "run-18"]
 
 
+def test_a_frame_of_lines_is_one_event_per_line_in_order() -> None:
+    first, _ = encode_structured(EVENT)
+    second, _ = encode_structured(msgspec.structs.replace(EVENT, id="run-18", sequence=18))
+    frame = first + b"\n" + b"not json\n" + second + b"\n"
+
+    one, bad, two = decode_parts(frame, [(CONTENT_TYPE_HEADER, NDJSON)])
+
+    assert [part for part, _ in (one, bad, two)] == [first, b"not json", second]
+    assert one[1] == EVENT
+    assert reason_of(bad[1]) == "malformed"
+
+
 def test_one_bad_element_of_a_batch_leaves_the_others_whole() -> None:
     good, _ = encode_structured(EVENT)
 
@@ -67,13 +82,13 @@ def test_one_bad_element_of_a_batch_leaves_the_others_whole() -> None:
         pytest.param(b"", "empty", id="an empty value"),
         pytest.param(b"not json", "malformed", id="no JSON"),
         pytest.param(b"[]", "frame", id="a batch of nothing"),
-        pytest.param(structured(specversion="0.3"), "specversion", id="another specversion"),
-        pytest.param(structured(type="other.v1"), "type", id="another type of event"),
+        pytest.param(structured(specversion="0.3"), "malformed", id="another specversion"),
+        pytest.param(structured(type="other.v1"), "malformed", id="another type of event"),
         pytest.param(structured(id=""), "malformed", id="an empty id"),
         pytest.param(structured(source="s" * 257), "malformed", id="a source that is too long"),
         pytest.param(structured(sequence="-1"), "malformed", id="a negative sequence"),
-        pytest.param(structured(data={"output_tokens": -1}), "amount", id="negative tokens"),
-        pytest.param(structured(data={"output_tokens": 1 << 40}), "amount", id="absurd tokens"),
+        pytest.param(structured(data={"output_tokens": -1}), "malformed", id="negative tokens"),
+        pytest.param(structured(data={"output_tokens": 1 << 40}), "malformed", id="absurd tokens"),
         pytest.param(
             structured(data={"reasoning_tokens": 65}), "amount", id="more reasoning than output"
         ),
@@ -81,7 +96,7 @@ def test_one_bad_element_of_a_batch_leaves_the_others_whole() -> None:
         pytest.param(structured(data={"end_us": 0}), "time", id="no time"),
         pytest.param(
             structured(data={"attributes": {str(n): "x" for n in range(17)}}),
-            "attributes",
+            "malformed",
             id="too many attributes",
         ),
     ],
