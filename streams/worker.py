@@ -41,11 +41,11 @@ class FaustEndedError(TokenpoolsError):
     """Faust stopped by itself."""
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, *, publisher_type: type[Publisher] = Publisher) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
     logs.configure()
     try:
-        status = asyncio.run(_run(settings))
+        status = asyncio.run(_run(settings, publisher_type))
     except KeyboardInterrupt:
         status = 0
     _leave(status)
@@ -60,13 +60,13 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, publisher_type: type[Publisher]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await _until(stop, _work(settings))
+        await _until(stop, _work(settings, publisher_type))
     except Exception as error:
         if isinstance(error, TokenpoolsError):
             log.error("event=ended error=%s", error)
@@ -92,7 +92,7 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         return
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, publisher_type: type[Publisher]) -> None:
     """Start everything in order, and stay until something fails or this task is cancelled."""
     options = settings.kafka
     async with AsyncExitStack() as stack:
@@ -101,7 +101,7 @@ async def _work(settings: Settings) -> None:
         log.info("event=starting broker=%s prefix=%s", options.bootstrap, options.topic_prefix)
         await wait_for_broker(options)
         await check_topics(options)
-        publisher = Publisher(options, client_id="tokenpools-streams-writer")
+        publisher = publisher_type(options, client_id="tokenpools-streams-writer")
         await publisher.start()
         stack.push_async_callback(publisher.stop)
         bulk = Publisher(
