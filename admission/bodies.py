@@ -75,7 +75,12 @@ def settle_body(raw: bytes) -> SettleBody | Problem:
     problem = _first_outside(body, amounts, low=0, high=TOKENS_MAX)
     if problem is None and body.reasoning_tokens > body.output_tokens:
         problem = Problem(422, "is part of output_tokens and exceeds it", "reasoning_tokens")
-    return problem or _first_too_long(body, ("outcome",), OUTCOME_CHARS_MAX) or body
+    return (
+        problem
+        or _first_too_long(body, ("outcome",), OUTCOME_CHARS_MAX)
+        or _first_too_long(body, ("source",), TEXT_CHARS_MAX)
+        or body
+    )
 
 
 def _decode(decoder: msgspec.json.Decoder[Body], raw: bytes) -> Body | Problem:

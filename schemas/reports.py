@@ -6,10 +6,18 @@ harmless.  Durations are relative to the sending of the report: no clock is shar
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from schemas.positions import NO_VERSION, Version
 from schemas.units import NO_TOKENS, NOTHING, NOTHING_HELD, Held, Resources, TokenCounts
+
+SOURCES_MAX: Final = 64
+"""Gateways told apart per entitlement and incarnation; the others are summed up."""
+OTHER_SOURCES: Final = "(other)"
+UNNAMED_SOURCE: Final = "(unnamed)"
+"""Of settlements that name no source."""
 
 
 class EntitlementReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +61,9 @@ class EntitlementReport(msgspec.Struct, frozen=True, kw_only=True):
     """Cumulative estimates of what was admitted."""
     settled_tokens: TokenCounts = NO_TOKENS
     """Cumulative tokens that gateways settled; compared with the ledger, never summed into it."""
+    settled_by_source: dict[str, int] = {}
+    """The sum of ``settled_tokens`` by the source that emits them, cumulative; told every tenth
+    tick and when leaving, so empty says nothing."""
     estimated: int = 0
     """Completed requests whose output was held against its estimate."""
     estimates_covered: int = 0

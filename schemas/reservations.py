@@ -134,6 +134,8 @@ class SettleBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     outcome: str = "ok"
+    source: str = ""
+    """The CloudEvents source under which this usage is emitted: who is asked when it is not."""
     repeated: bool = False
     """An earlier attempt may have reached an admitter that has died since."""
 

@@ -18,6 +18,7 @@ from admission.core.reservations import Open
 from admission.core.share import Room
 from schemas.decisions import RefusalReason
 from schemas.pools import Entitlement
+from schemas.reports import OTHER_SOURCES, SOURCES_MAX, UNNAMED_SOURCE
 from schemas.units import NO_TOKENS, NOTHING, US_PER_MS, Held, Resources, TokenCounts
 
 
@@ -42,8 +43,18 @@ class Counters:
     shadow_demoted: int = 0
     shadow_evicted: int = 0
     settled_tokens: TokenCounts = NO_TOKENS
+    settled_by_source: dict[str, int] = field(default_factory=dict)
+    """Tokens of all classes, by who emits their usage events; at most ``SOURCES_MAX`` names."""
     refused: dict[str, int] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+
+    def settle(self, used: TokenCounts, *, source: str) -> None:
+        """Count what a gateway settled."""
+        self.settled_tokens += used
+        known, name = self.settled_by_source, source or UNNAMED_SOURCE
+        if name not in known and len(known) >= SOURCES_MAX:
+            name = OTHER_SOURCES
+        known[name] = known.get(name, 0) + used.total
 
     def refuse(self, reason: RefusalReason, *, unique: bool) -> None:
         """Count one refusal; a retry of the same request is an attempt only."""

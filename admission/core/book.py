@@ -93,7 +93,9 @@ class Book:
         """Return a reservation, open or remembered."""
         return self.reservations.get(number) or self.reservations.ended(number)
 
-    def settle(self, item: Open, used: TokenCounts, *, completed: bool, now: Moment) -> Ended:
+    def settle(
+        self, item: Open, used: TokenCounts, *, completed: bool, source: str, now: Moment
+    ) -> Ended:
         """End a reservation with what it used: free its amounts, correct its charge.
 
         The estimator learns from completed requests only: an aborted one says nothing about
@@ -122,7 +124,7 @@ class Book:
             )
         counters = account.counters
         counters.settled += 1
-        counters.settled_tokens += used
+        counters.settle(used, source=source)
         counters.charged_tokens += ended.charged_tokens
         counters.estimate_error_tokens += abs(ended.charged_tokens - item.tokens)
         self.journal.count(DecisionKind.SETTLED, pool=item.pool, entitlement=item.entitlement)
@@ -142,7 +144,7 @@ class Book:
         self._remember(claims, item.number)
         return ended
 
-    def settle_late(self, ended: Ended, used: TokenCounts, *, now: Moment) -> None:
+    def settle_late(self, ended: Ended, used: TokenCounts, *, source: str, now: Moment) -> None:
         """Charge usage that arrived after expiry, the first time it arrives; free nothing."""
         item = ended.item
         desk = self.desks[item.pool]
@@ -154,7 +156,7 @@ class Book:
         excess = max(0, ended.charged_tokens - item.tokens)
         desk.charge(item, excess, now_us=now.mono_us)
         account.counters.late_settled += 1
-        account.counters.settled_tokens += used
+        account.counters.settle(used, source=source)
         account.counters.charged_tokens += ended.charged_tokens
 
     def release(self, item: Open, *, now: Moment) -> Ended:

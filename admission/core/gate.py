@@ -151,11 +151,11 @@ class Gate:
             body.reasoning_tokens,
         )
         if isinstance(found, Open):
-            return self._settled(
-                reservation_id, found, used, completed=body.outcome == "ok", now=now
-            )
+            completed = body.outcome == "ok"
+            ended = self.book.settle(found, used, completed=completed, source=body.source, now=now)
+            return _closed(reservation_id, ended, first=True)
         if isinstance(found, Ended):
-            self.book.settle_late(found, used, now=now)
+            self.book.settle_late(found, used, source=body.source, now=now)
             return _closed(reservation_id, found, first=False)
         return found
 
@@ -340,12 +340,6 @@ class Gate:
         if adopts:
             return self.book.adopt(claims, now=now)
         return self.book.settle_again(claims, now=now)
-
-    def _settled(
-        self, reservation_id: str, item: Open, used: TokenCounts, *, completed: bool, now: Moment
-    ) -> Closed:
-        ended = self.book.settle(item, used, completed=completed, now=now)
-        return _closed(reservation_id, ended, first=True)
 
     def _renewal(self, item: Open, now: Moment) -> Renewal:
         left_ms = max(0, item.expires_us - now.mono_us) // US_PER_MS

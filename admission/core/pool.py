@@ -63,6 +63,8 @@ class PoolDesk:
     slots_above: int = 0
     kv_bytes_above: int = 0
     sequence: int = 0
+    rounds: int = 0
+    """Ticks that were reported; a round may take several reports."""
     adoptions: dict[tuple[str, str], Held] = field(default_factory=dict)
     """Adopted so far, by dead incarnation and entitlement."""
     declared_dead: bool = False

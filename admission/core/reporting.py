@@ -18,6 +18,8 @@ from schemas.units import MS_PER_S, US_PER_MS, Held, Resources
 
 ENTITLEMENTS_MAX: Final = 800
 """In one report: keeps it well below a record's 1 MiB."""
+SOURCES_EVERY: Final = 10
+"""Settled tokens by source are told in one of so many rounds: they are compared by the minute."""
 
 
 def reports_of(
@@ -25,9 +27,16 @@ def reports_of(
 ) -> Iterator[AdmitterReport]:
     """Yield the pool's reports of this tick; each is noted in the lease as sent at ``now_us``."""
     past = _past_estimates(desk.spec.name, reservations)
+    desk.rounds += 1
     lines = [
-        _line(account, desk=desk, past_tokens=past.get(uid, 0), now_us=now_us)
-        for uid, account in desk.accounts.items()
+        _line(
+            account,
+            desk=desk,
+            past_tokens=past.get(uid, 0),
+            by_source=leaving or (desk.rounds + index) % SOURCES_EVERY == 0,
+            now_us=now_us,
+        )
+        for index, (uid, account) in enumerate(desk.accounts.items())
         if _has_anything(account, now_us)
     ]
     chunks = [lines[at : at + ENTITLEMENTS_MAX] for at in range(0, len(lines), ENTITLEMENTS_MAX)]
@@ -80,7 +89,9 @@ def _has_anything(account: Account, now_us: int) -> bool:
     )
 
 
-def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) -> EntitlementReport:
+def _line(
+    account: Account, *, desk: PoolDesk, past_tokens: int, by_source: bool, now_us: int
+) -> EntitlementReport:
     counters = account.counters
     mean_ms, held_ms = account.duration.mean_ms, account.held_duration.mean_ms
     above = Held(account.common_tokens, account.kv_bytes_above, account.slots_above)
@@ -109,6 +120,7 @@ def _line(account: Account, *, desk: PoolDesk, past_tokens: int, now_us: int) ->
         late_settled=counters.late_settled,
         reserved_tokens=counters.reserved_tokens,
         settled_tokens=counters.settled_tokens,
+        settled_by_source=dict(counters.settled_by_source) if by_source else {},
         estimated=account.estimates.seen,
         estimates_covered=account.estimates.covered,
         estimate_over_tokens=account.estimates.over_tokens,

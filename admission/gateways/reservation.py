@@ -44,7 +44,9 @@ class ActiveReservation:
         meter: Meter,
         limits: GatewayLimits,
         now_us: NowUs,
+        source: str = "",
     ) -> None:
+        """``source``: under which the usage is emitted; the settlement names it."""
         self.granted = reservation
         self.reservation_id = reservation.reservation_id
         self.admitter_url = reservation.admitter_url
@@ -66,6 +68,7 @@ class ActiveReservation:
         self._meter = meter
         self._limits = limits
         self._now_us = now_us
+        self._source = source
         self._observed: Callable[[], TokenCounts] | None = None
         self._expires_us = now_us() + reservation.expires_in_ms * US_PER_MS
         self._may_be_settled = False
@@ -211,6 +214,7 @@ class ActiveReservation:
             output_tokens=counts.output_tokens,
             reasoning_tokens=counts.reasoning_tokens,
             outcome=self.outcome,
+            source=self._source,
             repeated=self._may_be_settled,
         )
         return self._api.settle(self.reservation_id, url=self.admitter_url, body=body)

@@ -248,7 +248,21 @@ MESSAGES: dict[str, list[Any]] = {
             adoptions=(
                 Adoption(incarnation="admitter-2-ffff0000", entitlement="acme-chat", adopted=HELD),
             ),
-        )
+        ),
+        AdmitterReport(
+            pool="chat",
+            incarnation="admitter-1-0a1b2c3d",
+            url="http://127.0.0.1:8081",
+            sequence=57,
+            entitlements=(
+                EntitlementReport(
+                    entitlement="acme-chat",
+                    settled=8,
+                    settled_tokens=TOKENS,
+                    settled_by_source={"gateway/1/run": 200, "(other)": 24},
+                ),
+            ),
+        ),
     ],
     "ticks": [
         Tick(
@@ -463,7 +477,8 @@ MESSAGES: dict[str, list[Any]] = {
             cache_write_tokens=10,
             output_tokens=64,
             reasoning_tokens=16,
-        )
+        ),
+        SettleBody(input_tokens=120, output_tokens=64, source="gateway/1/run"),
     ],
     "settlement-response": [
         SettlementResult(
