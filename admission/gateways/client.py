@@ -26,8 +26,9 @@ from typing import Self
 
 from admission.gateways.answers import Refused
 from admission.gateways.api import AdmissionApi
-from admission.gateways.emitter import DeliveryListener, Emitter, Transport
+from admission.gateways.emitter import DeliveryListener, Emitter
 from admission.gateways.http import AdmitterHttp
+from admission.gateways.lane import Transport
 from admission.gateways.limits import GatewayLimits
 from admission.gateways.meter import Meter
 from admission.gateways.reservation import ActiveReservation, EvictedError, NowUs

@@ -8,25 +8,15 @@ unknown is repeated unchanged: the meter counts (source, id) once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
+from admission.gateways.frames import Line
+from admission.gateways.lane import Lane, Transport
 from admission.gateways.limits import GatewayLimits
-from schemas.errors import RecoverableError
 from schemas.units import MS_PER_S
-from schemas.usage import Headers, UsageData, UsageEvent, encode_structured
-
-
-class Transport(Protocol):
-    """A way to the topic ``usage``: Kafka, or memory in tests."""
-
-    async def start(self) -> None:
-        """Connect."""
-
-    async def stop(self) -> None:
-        """Disconnect; what was not acknowledged is given up."""
-
-    async def send(self, *, key: bytes, value: bytes, headers: Headers) -> None:
-        """Return when the record is stored; raise ``RecoverableError`` when that is not known."""
+from schemas.usage import UsageData, UsageEvent, encode_structured
 
 
 class DeliveryListener(Protocol):
@@ -56,7 +46,7 @@ class Numbering:
 
 
 class Emitter:
-    """Delivers events in the background within the limits."""
+    """Delivers events in the background within the limits; keeps a lane for each pool it met."""
 
     def __init__(
         self,
@@ -71,14 +61,12 @@ class Emitter:
         self._limits = limits
         self._listener = listener
         self._places = asyncio.Semaphore(limits.pending_events_max)
-        self._deliveries: dict[asyncio.Task[None], UsageEvent] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._is_closing = self._is_closed = False
+        self.pending = 0
+        """Events that wait for their acknowledgement."""
         self.delivered = 0
         self.undelivered = 0
-
-    @property
-    def pending(self) -> int:
-        """Events that wait for their acknowledgement."""
-        return len(self._deliveries)
 
     async def start(self) -> None:
         """Connect."""
@@ -86,13 +74,15 @@ class Emitter:
 
     async def stop(self) -> None:
         """Wait for acknowledgements within the limit, give up the rest, disconnect."""
-        if self._deliveries:
-            timeout_s = self._limits.close_ms_max / MS_PER_S
-            await asyncio.wait(self._deliveries, timeout=timeout_s)
-        given_up = list(self._deliveries)
-        for delivery in given_up:
-            delivery.cancel()
-        await asyncio.gather(*given_up, return_exceptions=True)
+        self._is_closing = True
+        for lane in self._lanes.values():
+            lane.hurry()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.close_ms_max / MS_PER_S):
+                await self._all_landed()
+        self._is_closed = True
+        for lane in self._lanes.values():
+            await lane.give_up()
         await self._transport.stop()
 
     async def place(self) -> None:
@@ -106,49 +96,48 @@ class Emitter:
     def submit(self, data: UsageData) -> UsageEvent:
         """Number the event and begin to deliver it; ``place`` came before."""
         event = self._numbering.number(data)
-        delivery = asyncio.create_task(self._deliver(event), name=f"usage {event.id}")
-        self._deliveries[delivery] = event
-        delivery.add_done_callback(self._done)
+        self.pending += 1
+        try:
+            value, _ = encode_structured(event)
+        except (ValueError, OverflowError) as error:  # text or a time that JSON cannot hold
+            self._landed([Line(event, b"", 0.0)], error)
+            return event
+        line = Line(event, value, asyncio.get_running_loop().time())
+        if self._is_closed:
+            self._landed([line], TimeoutError("submitted after the client was closed"))
+        else:
+            self._lane(data.pool).add(line)
         return event
 
-    def _done(self, delivery: asyncio.Task[None]) -> None:
-        event = self._deliveries.pop(delivery)
-        self._places.release()
-        error = _error_of(delivery)
+    def _lane(self, pool: str) -> Lane:
+        lane = self._lanes.get(pool)
+        if lane is None:
+            lane = Lane(pool, self._transport, self._limits, landed=self._landed)
+            self._lanes[pool] = lane
+            if self._is_closing:
+                lane.hurry()
+        return lane
+
+    async def _all_landed(self) -> None:
+        while flying := [task for lane in self._lanes.values() for task in lane.flying]:
+            await asyncio.wait(flying)
+
+    def _landed(self, lines: Sequence[Line], error: Exception | None) -> None:
+        """Count what became of these events and tell the listener, in order."""
+        self.pending -= len(lines)
         if error is None:
-            self.delivered += 1
+            self.delivered += len(lines)
         else:
-            self.undelivered += 1
+            self.undelivered += len(lines)
+        with ExitStack() as told:  # one event's listener that raises leaves out no other event
+            for line in reversed(lines):
+                self._places.release()
+                told.callback(self._tell, line.event, error)
+
+    def _tell(self, event: UsageEvent, error: Exception | None) -> None:
         if self._listener is None:
             return
         if error is None:
             self._listener.delivered(event)
         else:
             self._listener.undelivered(event, error)
-
-    async def _deliver(self, event: UsageEvent) -> None:
-        """Send until it is acknowledged; after ``delivery_ms_max`` the last error is raised."""
-        value, headers = encode_structured(event)
-        key = event.data.pool.encode()
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + self._limits.delivery_ms_max / MS_PER_S
-        pause_ms = self._limits.retry_ms_min
-        while True:
-            try:
-                await self._transport.send(key=key, value=value, headers=headers)
-            except RecoverableError:
-                if loop.time() + pause_ms / MS_PER_S > until_s:
-                    raise
-                await asyncio.sleep(pause_ms / MS_PER_S)
-                pause_ms = min(2 * pause_ms, self._limits.retry_ms_max)
-            else:
-                return
-
-
-def _error_of(delivery: asyncio.Task[None]) -> Exception | None:
-    if delivery.cancelled():
-        return TimeoutError("not acknowledged before the client was closed")
-    error = delivery.exception()
-    if error is None or isinstance(error, Exception):
-        return error
-    raise error

@@ -10,7 +10,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from admission.gateways.limits import GatewayLimits
+from admission.gateways.limits import BATCH_BYTES_MAX, GatewayLimits
 from admission.kafka import client_kwargs
 from schemas.connections import KafkaOptions
 from schemas.errors import UnavailableError
@@ -19,6 +19,7 @@ from schemas.units import MS_PER_S
 from schemas.usage import Headers
 
 LINGER_MS = 5
+"""Records of several pools wait this long for each other, to share a record batch and a request."""
 
 
 class KafkaTransport:
@@ -79,6 +80,7 @@ class KafkaTransport:
             acks="all",
             enable_idempotence=True,
             linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES_MAX,
         )
         try:
             await producer.start()

@@ -13,6 +13,7 @@ FAST = GatewayLimits(
     retry_ms_min=1,
     retry_ms_max=2,
     suspect_ms=50,
+    linger_ms=1,
     delivery_ms_max=2_000,
     close_ms_max=500,
 )

@@ -5,20 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from admission.gateways.emitter import Transport
+from admission.gateways.frames import NDJSON
+from admission.gateways.lane import Transport
 from schemas.errors import UnavailableError
-from schemas.usage import Headers, UsageEvent, decode_record, encode_structured
+from schemas.usage import (
+    CONTENT_TYPE_HEADER,
+    STRUCTURED,
+    Headers,
+    UsageEvent,
+    decode_record,
+    encode_structured,
+)
 from tests.component.gateways.samples import usage
 
 StoredRecord = tuple[bytes, bytes, Headers]
 
 
 class MemoryTransport:
-    """Keeps records in a list; ``failures`` makes the next sends fail, ``open`` holds them back."""
+    """Keeps records in a list; ``failures`` makes the next sends fail, ``open`` holds them back.
+
+    ``unacknowledged`` makes the next sends fail although their record is stored.
+    """
 
     def __init__(self) -> None:
         self.records: list[StoredRecord] = []
         self.failures = 0
+        self.unacknowledged = 0
+        self.asked = asyncio.Event()
+        """Set when the first record arrives, stored or not."""
         self.open = asyncio.Event()
         self.open.set()
         self._connected = False
@@ -31,6 +45,7 @@ class MemoryTransport:
         self._connected = False
 
     async def send(self, *, key: bytes, value: bytes, headers: Headers) -> None:
+        self.asked.set()
         await self.open.wait()
         if self.failures:
             self.failures -= 1
@@ -39,6 +54,9 @@ class MemoryTransport:
         async with self._stored:
             self.records.append((key, value, headers))
             self._stored.notify_all()
+        if self.unacknowledged:
+            self.unacknowledged -= 1
+            raise UnavailableError("told to say nothing")
 
     async def until_stored(self, count: int) -> None:
         """Return when so many records are stored."""
@@ -48,7 +66,14 @@ class MemoryTransport:
     @property
     def events(self) -> list[UsageEvent]:
         """The decoded events in the order in which they were stored."""
-        return [event_of(value, headers) for _, value, headers in self.records]
+        return [event for record in self.records for event in events_of(*record[1:])]
+
+
+def events_of(value: bytes, headers: Headers) -> list[UsageEvent]:
+    """Return the events of a record, a frame or a plain one, that must be well formed."""
+    if (CONTENT_TYPE_HEADER, NDJSON) not in headers:
+        return [event_of(value, headers)]
+    return [event_of(line, [(CONTENT_TYPE_HEADER, STRUCTURED)]) for line in value.split(b"\n")]
 
 
 def event_of(value: bytes, headers: Headers) -> UsageEvent:
