@@ -10,11 +10,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import faust
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.stores.memory import Store
+from faust.types import TP
 from faust.types.auth import CredentialsT
 
 from schemas.connections import KafkaOptions
@@ -30,16 +31,16 @@ from streams.agents import reports, usage
 from streams.agents.guard import Guard
 from streams.agents.reports import Admitters
 from streams.agents.tick import Ticker
-from streams.core.restore import latest_ticks, partition_of_base, stored_key
+from streams.core.restore import latest_ticks
 from streams.driver import Delivery, Transport
 from streams.kafka import ssl_context
 from streams.meter import Meter
+from streams.mirror import Changes, Mirror
 from streams.settings import Settings
 
-RECOVERY_BUFFER_RECORDS: Final = 1_000
+RECOVERY_BUFFER_MESSAGES: Final = 16
+"""Each stands for what one poll brought; one alone would let Faust read on after recovery."""
 REBALANCE_TIMEOUT_S: Final = 60.0
-
-Changes = Sequence[tuple[bytes, bytes | None]]
 
 
 class RawSchema(faust.Schema[Any, Any]):
@@ -58,6 +59,8 @@ class StreamsApp(faust.App):
     """A Faust application whose transport delivers batches."""
 
     delivery: Delivery
+    mirrors: Mapping[str, Mirror]
+    """By changelog topic."""
 
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self, delivery=self.delivery)
@@ -85,21 +88,30 @@ def build(settings: Settings, *, meter: Meter) -> StreamsApp:
         topic_replication_factor=options.replication_factor,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        table_standby_replicas=0,
+        table_standby_replicas=settings.standby_replicas,
         stream_buffer_maxsize=settings.queued_batches_max,
         stream_wait_empty=False,
         web_enabled=False,
         autodiscover=False,
     )
-    app.delivery = _delivery(settings, meter=meter)
+    app.mirrors = {
+        options.topic(changelog_topic(table)): Mirror(table)
+        for table in (CONSUMPTION_TABLE, DEBT_TABLE)
+    }
+    app.delivery = _delivery(settings, meter=meter, mirrors=app.mirrors)
     return app
 
 
-def _delivery(settings: Settings, *, meter: Meter) -> Delivery:
+def _delivery(settings: Settings, *, meter: Meter, mirrors: Mapping[str, Mirror]) -> Delivery:
     options = settings.kafka
+
+    def changelog(topic: str, partition: int, records: Sequence[Any], before: int) -> None:
+        mirrors[topic].read(partition, records, before=before)
+
     return Delivery(
         batched=frozenset((options.topic(USAGE), options.topic(ADMITTER_REPORTS))),
         from_latest=frozenset((options.topic(ADMITTER_REPORTS),)),
+        changelog=changelog,
         resume_at=meter.resume_at,
         pace_s=settings.poll_pace_ms / 1_000,
         poll_wait_ms=settings.poll_wait_ms,
@@ -119,6 +131,37 @@ def _credentials(options: KafkaOptions) -> CredentialsT | None:
     return None if context is None else SSLCredentials(context)
 
 
+class MirrorStore(Store[Any, Any]):
+    """Faust's view of a mirror: where recovery begins, and when it has ended.
+
+    The records do not come through Faust; the driver gives them to the mirror.
+    """
+
+    mirror: Mirror
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Return the offset through which the mirror has the partition; asked when assigned."""
+        return self.mirror.assign(tp.partition)
+
+    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
+        """Do nothing: what these messages stand for is in the mirror."""
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Give back what is neither owned nor stood by for."""
+        self.mirror.keep({tp.partition for tp in active_tps}, {tp.partition for tp in standby_tps})
+
+
+class MirrorTable(faust.Table[Any, Any]):
+    """A table whose store is a mirror."""
+
+    mirror: Mirror
+
+    def _new_store(self) -> Any:
+        store = MirrorStore("memory://", self.app, self, table_name=self.name)
+        store.mirror = self.mirror
+        return store
+
+
 class Tables:
     """The two tables, as mirrors of what their changelogs hold."""
 
@@ -128,9 +171,10 @@ class Tables:
         self.consumption = self._table(CONSUMPTION_TABLE)
         self.debt = self._table(DEBT_TABLE)
 
-    def _table(self, name: str) -> faust.Table[Any, Any]:
+    def _table(self, name: str) -> MirrorTable:
+        changelog = self._options.topic(changelog_topic(name))
         topic = self._app.topic(
-            self._options.topic(changelog_topic(name)),
+            changelog,
             schema=RawSchema(key_type=bytes, value_type=bytes, allow_empty=True),
             partitions=self._options.partitions,
             compacting=True,
@@ -138,58 +182,45 @@ class Tables:
             internal=True,
             allow_empty=True,
         )
-        table = self._app.Table(
-            name,
+        table = MirrorTable(
+            self._app,
+            name=name,
             key_type=bytes,
             value_type=bytes,
             partitions=self._options.partitions,
             changelog_topic=topic,
-            recovery_buffer_size=RECOVERY_BUFFER_RECORDS,
+            recovery_buffer_size=RECOVERY_BUFFER_MESSAGES,
+            beacon=self._app.tables.beacon,
         )
-        return cast(faust.Table[Any, Any], table)
+        table.mirror = self._app.mirrors[changelog]
+        self._app.tables.add(table)
+        return table
 
-    def store_consumption(self, partition: int, changes: Changes) -> None:
-        """Mirror what the changelog of ``consumption`` acknowledged."""
-        _mirror(self.consumption, partition, changes)
+    def store_consumption(self, partition: int, changes: Changes, first_offset: int) -> None:
+        """Mirror a record batch that the changelog of ``consumption`` acknowledged."""
+        self.consumption.mirror.write(partition, changes, first_offset)
 
-    def store_debt(self, partition: int, changes: Changes) -> None:
-        """Mirror what the changelog of ``debt`` acknowledged."""
-        _mirror(self.debt, partition, changes)
+    def store_debt(self, partition: int, changes: Changes, first_offset: int) -> None:
+        """Mirror a record batch that the changelog of ``debt`` acknowledged."""
+        self.debt.mirror.write(partition, changes, first_offset)
 
     def active_partitions(self) -> set[int]:
-        """Return the partitions of ``consumption`` that this worker was assigned."""
+        """Return the partitions of ``consumption`` that this worker owns; no standby is one."""
         name = self._options.topic(changelog_topic(CONSUMPTION_TABLE))
         return {tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == name}
 
-    def consumption_by_partition(self) -> dict[int, dict[bytes, bytes]]:
-        """Return what recovery read, by partition."""
-        found: dict[int, dict[bytes, bytes]] = {each: {} for each in self.active_partitions()}
-        for key, value in _contents(self.consumption).items():
-            base = stored_key(key).base
-            partition = partition_of_base(base, partitions=self._options.partitions)
-            if partition in found:
-                found[partition][key] = value
-        return found
+    def consumption_by_partition(self) -> dict[int, Mapping[bytes, bytes]]:
+        """Return what is known of the owned partitions' ledger."""
+        mirror = self.consumption.mirror
+        return {partition: mirror.contents(partition) for partition in self.active_partitions()}
 
-    def debt_records(self) -> Mapping[bytes, bytes]:
-        """Return what recovery read of ``debt``."""
-        return dict(_contents(self.debt))
-
-
-def _contents(table: faust.Table[Any, Any]) -> dict[bytes, bytes]:
-    return cast(dict[bytes, bytes], cast(Store[Any, Any], table.data).data)
-
-
-def _mirror(table: faust.Table[Any, Any], partition: int, changes: Changes) -> None:
-    """Change the table's memory without a changelog write of Faust's: ours is acknowledged."""
-    store = cast(Store[Any, Any], table.data)
-    for key, value in changes:
-        if value is None:
-            store.data.pop(key, None)
-            store._key_partition.pop(key, None)
-        else:
-            store.data[key] = value
-            store._key_partition[key] = partition
+    def debt_records(self) -> dict[bytes, bytes]:
+        """Return what is known of the owned partitions' ticks."""
+        mirror = self.debt.mirror
+        known: dict[bytes, bytes] = {}
+        for partition in self.active_partitions():
+            known.update(mirror.contents(partition))
+        return known
 
 
 def connect(

@@ -6,7 +6,9 @@ Kept from Faust: group membership, assignment, recovery, the commit loop, rebala
 * positions are ours: a partition is read from where the ledger stands (``resume_at``) and what is
   committed is what the ledger has written (``acknowledge``), never what Faust calls acked, so an
   event whose processing raised or was cancelled is read again;
-* while Faust is rebalancing only changelogs are fetched;
+* while Faust is rebalancing only changelogs are fetched, and those only after its recovery has
+  said where to begin; their records go to our mirrors at once (``changelog``), and what Faust gets
+  to see of them is one message per poll and partition, by which it knows how far they were read;
 * each batch names the offset delivered before it, so that a hole shows.
 """
 
@@ -58,6 +60,8 @@ class Delivery:
     """Topics whose records arrive in batches."""
     from_latest: frozenset[str]
     """Of those, the ones that are read from their end: soft state."""
+    changelog: Callable[[str, int, Sequence[Any], int], None]
+    """Takes what one poll brought of a changelog: topic, partition, records, offset before."""
     resume_at: Callable[[int], int]
     """The offset from which a partition of the other batched topics is read."""
     pace_s: float
@@ -92,6 +96,7 @@ class Consumer(faust_driver.Consumer):
         self._delivered: dict[TP, int] = {}
         self._acknowledged: dict[TP, int] = {}
         self._seeks = 0
+        self._assignments = 0
         self._last_poll_records = 0
         self._idle_polls = 0
 
@@ -115,18 +120,23 @@ class Consumer(faust_driver.Consumer):
             return {}
         if self._last_poll_records < FULL_POLL_RECORDS and not self.app.in_recovery:
             await asyncio.sleep(self.delivery.pace_s)
-        seeks = self._seeks
+        seeks, assignments = self._seeks, self._assignments
         fetched = await super()._getmany(wanted, timeout)
+        if assignments != self._assignments:
+            return {}
         self._last_poll_records = sum(len(records) for records in fetched.values())
         if self.app.in_recovery:
             await self._pass_changelog_tails(is_idle=not self._last_poll_records)
         return await self._batched(fetched, stale=seeks != self._seeks)
 
     def _fetchable(self, active: set[TP]) -> set[TP]:
-        """Return the partitions that may be read now: between two assignments, changelogs only."""
-        if self.app.rebalancing:
-            return {tp for tp in active if self._is_changelog_tp(tp)}
-        return set(active)
+        """Return the partitions that may be read now: between two assignments, changelogs only.
+
+        A changelog is read once recovery has placed it.
+        """
+        changelogs = {tp for tp in active if self._is_changelog_tp(tp)}
+        placed = {tp for tp in changelogs if tp in self._delivered}
+        return placed if self.app.rebalancing else (active - changelogs) | placed
 
     async def _batched(
         self, fetched: Mapping[Any, list[Any]], *, stale: bool
@@ -135,15 +145,22 @@ class Consumer(faust_driver.Consumer):
         delivered: dict[TP, list[Any]] = {}
         for raw_tp, records in fetched.items():
             tp = TP(raw_tp.topic, raw_tp.partition)
-            if tp.topic not in self.delivery.batched:
-                delivered[tp] = records
-            elif self.app.rebalancing or not records:
+            is_changelog = self._is_changelog_tp(tp)
+            if not records or (self.app.rebalancing and not is_changelog):
                 continue
-            elif stale:
+            if stale:
                 await self._rewind(tp)
+            elif is_changelog:
+                delivered[tp] = [self._changelog(tp, records)]
             else:
                 delivered[tp] = [self._batch(tp, records)]
         return delivered
+
+    def _changelog(self, tp: TP, records: Sequence[Any]) -> Batch:
+        """Hand the records to the mirrors; return what tells Faust how far they reach."""
+        before = self._delivered.get(tp, -1)
+        self.delivery.changelog(tp.topic, tp.partition, records, before)
+        return self._batch(tp, records[-1:])
 
     async def _pass_changelog_tails(self, *, is_idle: bool) -> None:
         """End the recovery of changelogs whose end holds no record.
@@ -208,6 +225,15 @@ class Consumer(faust_driver.Consumer):
         finally:
             self._seeks += 1
 
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Seek, and remember where: what a poll brings from elsewhere meanwhile is read again."""
+        self._seeks += 1
+        self._delivered.update({tp: offset - 1 for tp, offset in partitions.items()})
+        try:
+            await super().seek_wait(partitions)
+        finally:
+            self._seeks += 1
+
     async def _place(self, tp: TP) -> None:
         if tp.topic in self.delivery.from_latest:
             ends = await self.highwaters(tp)
@@ -220,11 +246,11 @@ class Consumer(faust_driver.Consumer):
 
     async def _read_from(self, tp: TP, offset: int) -> None:
         await self.seek_wait({tp: offset})
-        self._delivered[tp] = offset - 1
         self._read_offset[tp] = None
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was delivered and acknowledged; the next owner starts from the ledger."""
+        self._assignments += 1
         self._delivered.clear()
         self._acknowledged.clear()
         await super().on_partitions_revoked(revoked)

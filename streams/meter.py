@@ -49,14 +49,15 @@ _home = lru_cache(maxsize=POOLS_PLACED_MAX)(partition_of)
 
 Changes = Sequence[tuple[bytes, bytes | None]]
 OnServed = Callable[[Sequence[Increment]], None]
-Store = Callable[[int, Changes], None]
+Store = Callable[[int, Changes, int], None]
+"""Told of an acknowledged record batch of the changelog: partition, records, first offset."""
 
 
 def _nobody_served(increments: Sequence[Increment]) -> None:
     """Tell nobody."""
 
 
-def _nothing_stored(partition: int, changes: Changes) -> None:
+def _nothing_stored(partition: int, changes: Changes, first_offset: int) -> None:
     """Tell nobody."""
 
 
@@ -284,8 +285,8 @@ class Meter:
 
     async def _write(self, partition: int, changes: Changes) -> None:
         topic = self._options.topic(changelog_topic(CONSUMPTION_TABLE))
-        await self._publisher.send_atomically(topic, partition, changes)
-        self._store(partition, changes)
+        first_offset = await self._publisher.send_atomically(topic, partition, changes)
+        self._store(partition, changes, first_offset)
 
     def _settle(self, owned: Owned, outcome: Outcome) -> None:
         """Put a written outcome into memory, and count it."""

@@ -46,6 +46,11 @@ HORIZON_CUTS: Final = Counter(
     "Times that the budget of marks made the acceptance horizon of a partition shrink.",
     ["partition"],
 )
+TABLE_RECORDS: Final = Gauge(
+    "tokenpools_table_records",
+    "Changelog records held of a partition of a table, as its owner or as a standby.",
+    ["table", "partition"],
+)
 OWNED: Final = Gauge("tokenpools_owned_partitions_count", "Partitions that this worker owns.")
 TICK_SECONDS: Final = Histogram(
     "tokenpools_tick_seconds",

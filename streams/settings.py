@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from schemas.connections import KafkaOptions, ReadText, integer, kafka_options
 from schemas.errors import SettingsError
+
+STANDBY_REPLICAS_MAX: Final = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Settings:
     heartbeat_ms: int = 2_000
     queued_batches_max: int = 32
     """Batches between fetch and fold, per topic."""
+    standby_replicas: int = 0
+    """Other workers that keep a copy of each partition's ledger; a takeover then reads less."""
 
 
 def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
@@ -56,4 +61,7 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         poll_pace_ms=integer(environ, "TOKENPOOLS_POLL_PACE_MS", default=25, low=0, high=1_000),
         session_timeout_ms=session_ms,
         heartbeat_ms=heartbeat_ms,
+        standby_replicas=integer(
+            environ, "TOKENPOOLS_STANDBY_REPLICAS", default=0, low=0, high=STANDBY_REPLICAS_MAX
+        ),
     )

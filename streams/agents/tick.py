@@ -48,7 +48,7 @@ class Ticker:
         admitters: Admitters,
         publisher: Publisher,
         bulk: Publisher,
-        store: Callable[[int, Sequence[tuple[bytes, bytes | None]]], None],
+        store: Callable[[int, Sequence[tuple[bytes, bytes | None]], int], None],
         now_us: Callable[[], int],
     ) -> None:
         self._options = options
@@ -136,8 +136,8 @@ class Ticker:
         if former != generation:
             changes.append((debt_key(pool, former), None))
         topic = self._options.topic(changelog_topic(DEBT_TABLE))
-        await self._bulk.send_atomically(topic, partition, changes)
-        self._store(partition, changes)
+        first_offset = await self._bulk.send_atomically(topic, partition, changes)
+        self._store(partition, changes, first_offset)
         self._records[pool] = (record, generation)
 
     async def _publish(self, pool: str, outcome: TickOutcome, *, parts_before: int) -> None:

@@ -187,7 +187,7 @@ async def test_what_was_written_is_told_to_the_table_and_the_payout() -> None:
     served: list[Increment] = []
     meter, _ = _meter(Log())
     meter.connect(
-        store=lambda _partition, changes: stored.extend(key for key, _ in changes),
+        store=lambda _partition, changes, _offset: stored.extend(key for key, _ in changes),
         on_served=served.extend,
     )
 
