@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 
 from schemas.connections import KafkaOptions
 from schemas.errors import RecoverableError, SettingsError, UnavailableError
+from streams.compression import best_compression, compressed_bytes
+from streams.record_batches import Built, Outgoing, batches_of, one_batch
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,11 @@ BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 ATTEMPTS_MAX: Final = 60
 RECORD_BATCH_BYTES_MAX: Final = 4 * 1_048_576
-"""Uncompressed; the broker's limit (1 MiB) counts compressed bytes."""
+"""Uncompressed, of one atomic batch."""
+WIRE_BYTES_MAX: Final = 1_048_576
+"""Compressed, which is what a broker counts: the limit of most topics."""
+PLAIN_BYTES_MAX: Final = 1_048_576
+"""Uncompressed, of a batch that may be split."""
 
 POLL_MS: Final = 200
 READ_DEADLINE_S: Final = 60.0
@@ -47,9 +54,6 @@ class Record(NamedTuple):
 
 
 Handler = Callable[[Record], None]
-
-Outgoing = tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
-"""Partition, key, value, headers."""
 
 
 def client_kwargs(options: KafkaOptions) -> dict[str, Any]:
@@ -296,7 +300,10 @@ class Follower:
 
 
 class Publisher:
-    """Writes records that are acknowledged by all in-sync replicas before it returns."""
+    """Writes records that are acknowledged by all in-sync replicas before it returns.
+
+    Records of one partition are written in the order of the calls, whole record batches at a time.
+    """
 
     def __init__(
         self,
@@ -304,15 +311,21 @@ class Publisher:
         *,
         client_id: str,
         batch_bytes_max: int = RECORD_BATCH_BYTES_MAX,
+        wire_bytes_max: int = WIRE_BYTES_MAX,
+        compression: str = "",
     ) -> None:
         self._options = options
+        self._codec = compression or best_compression()
+        self._wire_bytes_max = wire_bytes_max
+        self._turns: dict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Whose turn it is to hand over a batch: aiokafka alone would let one overtake another."""
         self._producer = AIOKafkaProducer(
             **client_kwargs(options),
             client_id=client_id,
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
-            compression_type="gzip",
+            compression_type=None if self._codec == "none" else self._codec,
             max_batch_size=batch_bytes_max,
             max_request_size=batch_bytes_max,
         )
@@ -327,37 +340,38 @@ class Publisher:
 
     async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
         """Write the records in order; return the last one's offset, -1 when there are none."""
-        acknowledged = await self._all(topic, self._send_all(topic, records))
-        return int(acknowledged[-1].offset) if acknowledged else -1
+        batches = batches_of(
+            records,
+            create=self._producer.create_batch,
+            plain_bytes_max=min(PLAIN_BYTES_MAX, self._wire_bytes_max),
+        )
+        firsts = await asyncio.gather(
+            *(self.send_built(topic, partition, built) for partition, built in batches)
+        )
+        lasts = {
+            partition: first + built.records - 1
+            for (partition, built), first in zip(batches, firsts, strict=True)
+        }
+        return lasts[records[-1][0]] if records else -1
 
-    async def send_atomically(
-        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
-    ) -> int:
-        """Write all records as one Kafka record batch (whole or not at all); return its offset.
+    def build(self, records: Sequence[tuple[bytes, bytes | None]]) -> Built:
+        """Return one record batch (whole or not at all) of all records, to be sent later.
 
-        Raises ``BatchTooLargeError`` when they do not fit.
+        Raises ``BatchTooLargeError`` when they do not fit what a topic takes.
         """
-        batch = self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                raise BatchTooLargeError(f"{len(records)} records do not fit one batch of {topic}")
-        batch.close()
-        future = await self._producer.send_batch(batch, topic, partition=partition)
-        acknowledged = await self._all(topic, future)
-        return int(acknowledged.offset)
+        return one_batch(
+            records,
+            create=self._producer.create_batch,
+            wire_bytes_max=self._wire_bytes_max,
+            wire_bytes=lambda plain: compressed_bytes(plain, self._codec),
+        )
 
-    async def _send_all(self, topic: str, records: Sequence[Outgoing]) -> list[Any]:
-        futures = [
-            await self._producer.send(
-                topic, value, key=key, partition=partition, headers=list(headers)
-            )
-            for partition, key, value, headers in records
-        ]
-        return list(await asyncio.gather(*futures))
-
-    async def _all(self, topic: str, pending: Awaitable[Any]) -> Any:
+    async def send_built(self, topic: str, partition: int, built: Built) -> int:
+        """Write a batch; return the offset of its first record."""
         try:
-            return await pending
+            async with self._turns[topic, partition]:
+                pending = await self._producer.send_batch(built.builder, topic, partition=partition)
+            return int((await pending).offset)
         except MessageSizeTooLargeError as error:
             raise WriteFailedError(
                 f"{topic} does not take a record of this size ({error!r}); raise its "
@@ -366,9 +380,14 @@ class Publisher:
         except KafkaError as error:
             raise WriteFailedError(f"a write to Kafka failed: {error!r}") from error
 
+    async def send_atomically(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
+    ) -> int:
+        """Write all records as one Kafka record batch; return the offset of the first.
 
-class BatchTooLargeError(RecoverableError):
-    """The records do not fit one record batch: write fewer at a time."""
+        Raises ``BatchTooLargeError`` when they do not fit.
+        """
+        return await self.send_built(topic, partition, self.build(records))
 
 
 class WriteFailedError(RecoverableError):

@@ -30,7 +30,7 @@ from streams.core.judge import NOTHING_BOUND, Bound, Record
 from streams.core.ledger import fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
 from streams.core.restore import Restored, base_of, changes_of, removed, restore
-from streams.kafka import BatchTooLargeError, Outgoing
+from streams.record_batches import BatchTooLargeError, Outgoing
 from streams.takeover import published, verify_logs
 
 log = logging.getLogger(__name__)

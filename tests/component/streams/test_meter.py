@@ -13,8 +13,9 @@ from schemas.partitioning import partition_of
 from schemas.pools import Pool
 from streams.core.outcome import Increment, Place, States
 from streams.core.restore import StoredKey, restore
-from streams.kafka import BatchTooLargeError, Outgoing, WriteFailedError
+from streams.kafka import WriteFailedError
 from streams.meter import HoleError, Meter, Owned
+from streams.record_batches import BatchTooLargeError, Outgoing
 from tests.unit.streams.builders import (
     HOME,
     PARTITIONS,
