@@ -1,0 +1,121 @@
+"""The ceiling: a bare aiokafka loop around the ledger's own fold, in a process of its own.
+
+What a good engineer would write without Faust: ``getmany`` brings what was fetched, each
+partition's records are folded at once, what they change goes to the changelog as one acknowledged
+record batch, the next fold does not wait for that, and what was acknowledged is committed once a
+second.  It has no recovery, no standby, no rebalance, and publishes neither verdicts nor rollups.
+
+    python -m tests.bench.metering.bare <options as JSON>
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas.pools import Pool
+from schemas.topics import USAGE
+from streams.core.judge import Record
+from streams.core.ledger import fold
+from streams.core.outcome import Place, States, apply
+from streams.core.restore import changes_of
+from streams.kafka import client_kwargs
+from tests.bench.metering.child import Job
+from tests.bench.metering.traffic import specs_of
+
+FETCH_BYTES_MAX: Final = 1_048_576
+"""Per partition, as Faust's consumer of our worker."""
+POLL_WAIT_MS: Final = 50
+POLL_BYTES_MIN: Final = 65_536
+CHANGELOG_BYTES_MAX: Final = 4 * 1_048_576
+COMPRESSION: Final = "gzip"
+IN_FLIGHT: Final = 64
+COMMIT_S: Final = 1.0
+GENERATION: Final = 1
+
+
+def as_read(records: Sequence[Any]) -> list[Any]:
+    return [Record(r.offset, r.timestamp * 1000, r.key, r.value, r.headers) for r in records]
+
+
+class Bare:
+    """One process that drains ``usage``."""
+
+    def __init__(self, job: Job) -> None:
+        self._changelog = job.options.topic(job.changelog)
+        self._partitions = job.options.partitions
+        self._specs: dict[str, Pool] = specs_of(job.traffic)
+        self._states: dict[int, States] = {}
+        self._acknowledged: dict[TopicPartition, int] = {}
+        self._room = asyncio.Semaphore(IN_FLIGHT)
+        self._writes: set[asyncio.Task[None]] = set()
+        self._consumer = AIOKafkaConsumer(
+            job.options.topic(USAGE),
+            **client_kwargs(job.options),
+            group_id=job.options.group("bare"),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=None,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=POLL_WAIT_MS,
+            fetch_min_bytes=POLL_BYTES_MIN,
+        )
+        self._producer = AIOKafkaProducer(
+            **client_kwargs(job.options),
+            acks="all",
+            enable_idempotence=True,
+            compression_type=COMPRESSION,
+            max_batch_size=CHANGELOG_BYTES_MAX,
+            max_request_size=CHANGELOG_BYTES_MAX,
+        )
+
+    async def run(self) -> None:
+        """Drain until the process is ended."""
+        async with self._producer, self._consumer, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commit())
+            while True:
+                polled = await self._consumer.getmany(timeout_ms=POLL_WAIT_MS)
+                for tp, records in polled.items():
+                    await self._fold(tp, records)
+
+    async def _fold(self, tp: TopicPartition, records: Sequence[Any]) -> None:
+        states = self._states.setdefault(tp.partition, States())
+        place = Place(tp.partition, self._partitions, generation=GENERATION)
+        records = as_read(records)
+        outcome = fold(states, records, specs=self._specs, place=place)
+        changes = changes_of(outcome, states, generations={}, generation=GENERATION)
+        apply(states, outcome)
+        batch = self._producer.create_batch()
+        for key, value in changes:
+            assert batch.append(key=key, value=value, timestamp=None) is not None
+        batch.close()
+        await self._room.acquire()
+        sent = await self._producer.send_batch(batch, self._changelog, partition=tp.partition)
+        write = asyncio.create_task(self._acknowledge(sent, tp, records[-1].offset + 1))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+
+    async def _acknowledge(self, sent: asyncio.Future[Any], tp: TopicPartition, end: int) -> None:
+        await sent
+        self._acknowledged[tp] = end
+        self._room.release()
+
+    async def _commit(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_S)
+            if self._acknowledged:
+                await self._consumer.commit(dict(self._acknowledged))
+
+
+async def main() -> None:
+    """Drain what the argument names."""
+    await Bare(msgspec.json.decode(sys.argv[1], type=Job)).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
