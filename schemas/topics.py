@@ -125,7 +125,7 @@ TOPICS: Final = (
         cleanup=Cleanup.DELETE,
         retention_ms=_HOUR_MS,
         writer="admission",
-        readers=("streams", "console"),
+        readers=("streams", "history", "console"),
         message="AdmitterReport",
         record_bytes_max=LARGE_RECORD_BYTES_MAX,
     ),

@@ -26,5 +26,9 @@ ALTER TABLE tick_entitlements {{on_cluster}}
 ALTER TABLE decisions {{on_cluster}}
     MODIFY TTL toDateTime(at) + toIntervalMonth({{raw_months}});
 
+-- As long as the usage that it is compared with.
+ALTER TABLE settled {{on_cluster}}
+    MODIFY TTL toDateTime(minute) + toIntervalMonth({{raw_months}});
+
 ALTER TABLE scale_decisions {{on_cluster}}
     MODIFY TTL toDateTime(at) + toIntervalMonth({{raw_months}});

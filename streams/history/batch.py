@@ -13,14 +13,25 @@ from typing import Protocol
 
 from schemas.decisions import Decision
 from schemas.errors import MalformedEventError, SpecError
+from schemas.reports import AdmitterReport
 from schemas.rollups import Rollup
 from schemas.scaling import ScaleDecision
 from schemas.specs import PoolRecord, decode_pools
 from schemas.ticks import Tick
-from schemas.topics import DECISIONS, POOLS, ROLLUPS, SCALE_DECISIONS, TICKS, USAGE, VERDICTS
+from schemas.topics import (
+    ADMITTER_REPORTS,
+    DECISIONS,
+    POOLS,
+    ROLLUPS,
+    SCALE_DECISIONS,
+    TICKS,
+    USAGE,
+    VERDICTS,
+)
 from schemas.usage import Headers, UsageEvent, decode_record
 from schemas.verdicts import JudgedThrough, decode_verdict
 from schemas.wire import decode
+from streams.history.settled_rows import settled_rows
 from streams.history.tables import TABLE_OF, TABLES, Row
 from streams.history.tick_rows import (
     decision_row,
@@ -38,7 +49,16 @@ from streams.history.usage_rows import (
     verdict_row,
 )
 
-TOPICS_READ = (USAGE, VERDICTS, ROLLUPS, TICKS, DECISIONS, SCALE_DECISIONS, POOLS)
+TOPICS_READ = (
+    USAGE,
+    VERDICTS,
+    ROLLUPS,
+    TICKS,
+    DECISIONS,
+    SCALE_DECISIONS,
+    POOLS,
+    ADMITTER_REPORTS,
+)
 
 
 class KafkaRecord(Protocol):
@@ -115,6 +135,9 @@ class Batch:
     def _rows(self, topic: str, record: KafkaRecord, value: bytes) -> list[Row]:
         if topic == VERDICTS:
             return _verdicts(value, written_ms=record.timestamp)
+        if topic == ADMITTER_REPORTS:
+            report = decode(value, AdmitterReport)
+            return [*settled_rows(report, stored_ms=record.timestamp)]
         if topic != POOLS:
             return _READERS[topic](value)
         message = decode_pools(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from streams.history.settled_rows import SettledRow
 from streams.history.tick_rows import (
     DecisionRow,
     EntitlementRow,
@@ -37,6 +38,7 @@ TABLES: Final[dict[str, type[Row]]] = {
     "ticks": TickRow,
     "decisions": DecisionRow,
     "scale_decisions": ScaleDecisionRow,
+    "settled": SettledRow,
     "read_through": ReadRow,
 }
 """In the order of insertion."""
