@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from schemas.usage import CONTENT_TYPE_HEADER, STRUCTURED, Headers, UsageEvent
-
-NDJSON: Final = b"application/x-ndjson"
+from schemas.usage import CONTENT_TYPE_HEADER, NDJSON, STRUCTURED, Headers, UsageEvent
 
 
 class Line(NamedTuple):

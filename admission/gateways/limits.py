@@ -38,7 +38,7 @@ class GatewayLimits:
     """A generation that lasts longer emits an increment this often."""
     pending_events_max: int = 10_000
     """Events that wait for the broker's acknowledgement; beyond it, requests wait at their end."""
-    linger_ms: int = 0
+    linger_ms: int = 20
     """How long an event waits for others of its pool to share one record; 0: a record for each."""
     frame_events_max: int = 256
     """Events in one record."""

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from admission.gateways.frames import NDJSON
 from admission.gateways.limits import BATCH_BYTES_MAX, GatewayLimits
 from schemas.errors import SettingsError
-from schemas.usage import CONTENT_TYPE_HEADER, STRUCTURED, encode_structured
+from schemas.usage import CONTENT_TYPE_HEADER, NDJSON, STRUCTURED, encode_structured
 from tests.component.gateways.samples import FAST
 from tests.component.gateways.test_emitter import (
     CHAT,

@@ -5,17 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from admission.gateways.frames import NDJSON
 from admission.gateways.lane import Transport
 from schemas.errors import UnavailableError
-from schemas.usage import (
-    CONTENT_TYPE_HEADER,
-    STRUCTURED,
-    Headers,
-    UsageEvent,
-    decode_record,
-    encode_structured,
-)
+from schemas.usage import Headers, UsageEvent, decode_record, encode_structured
 from tests.component.gateways.samples import usage
 
 StoredRecord = tuple[bytes, bytes, Headers]
@@ -71,16 +63,9 @@ class MemoryTransport:
 
 def events_of(value: bytes, headers: Headers) -> list[UsageEvent]:
     """Return the events of a record, a frame or a plain one, that must be well formed."""
-    if (CONTENT_TYPE_HEADER, NDJSON) not in headers:
-        return [event_of(value, headers)]
-    return [event_of(line, [(CONTENT_TYPE_HEADER, STRUCTURED)]) for line in value.split(b"\n")]
-
-
-def event_of(value: bytes, headers: Headers) -> UsageEvent:
-    """Return the one event of a record that must be well formed."""
-    (event,) = decode_record(value, headers)
-    assert isinstance(event, UsageEvent)
-    return event
+    events = decode_record(value, headers)
+    assert all(isinstance(event, UsageEvent) for event in events)
+    return [event for event in events if isinstance(event, UsageEvent)]
 
 
 async def check_transport(
@@ -98,5 +83,10 @@ async def check_transport(
         await transport.stop()
 
     assert sorted(key for key, _, _ in records) == [b"chat", b"chat", b"other"]
-    chat = [event_of(value, headers) for key, value, headers in records if key == b"chat"]
+    chat = [
+        event
+        for key, value, headers in records
+        if key == b"chat"
+        for event in events_of(value, headers)
+    ]
     assert chat == [events[0], events[2]]

@@ -14,13 +14,16 @@ from deploy.local.broker import Broker, free_ports
 from deploy.local.broker_settings import BrokerConfig
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
-from schemas.topics import USAGE
-from schemas.usage import UsageEvent, decode_record
-from streams.kafka import client_kwargs, log_bounds, read_range
+from schemas.usage import UsageEvent, decode_parts
+from streams.kafka import client_kwargs
 from tests.component.gateways.samples import usage
+from tests.integration.gateways.usage_log import UsageLog, headers_of, usage_log_of
 
 EVENTS = 400
 DEADLINE_S = 100
+SINGLY = GatewayLimits(close_ms_max=40_000, send_ms_max=3_000, linger_ms=0)
+IN_FRAMES = GatewayLimits(close_ms_max=40_000, send_ms_max=3_000, frame_events_max=16)
+NUMBERS = list(range(1, EVENTS + 1))
 
 
 @dataclass
@@ -29,16 +32,33 @@ class Acknowledged:
 
     at: int
     reached: asyncio.Event = field(default_factory=asyncio.Event)
-    ids: set[str] = field(default_factory=set)
+    numbers: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def delivered(self, event: UsageEvent) -> None:
-        self.ids.add(event.id)
-        if len(self.ids) >= self.at:
+        assert event.sequence is not None
+        self.numbers.append(event.sequence)
+        if len(self.numbers) >= self.at:
             self.reached.set()
 
     def undelivered(self, event: UsageEvent, error: Exception) -> None:
         self.failures.append(f"{event.id}: {error}")
+
+
+class Gateway:
+    """Emits ``EVENTS`` events of one pool; the broker is killed when half were submitted."""
+
+    def __init__(self, kafka: KafkaOptions, limits: GatewayLimits, *, pool: str) -> None:
+        self.pool = pool
+        self.acknowledged = Acknowledged(at=EVENTS // 4)
+        self.emitter = Emitter(
+            KafkaTransport(kafka, limits), source="s", limits=limits, listener=self.acknowledged
+        )
+
+    async def submit(self, count: int) -> None:
+        for _ in range(count):
+            await self.emitter.place()
+            self.emitter.submit(usage(self.pool, sequence=0).data)
 
 
 async def test_every_event_is_stored_after_the_broker_was_killed(
@@ -48,45 +68,50 @@ async def test_every_event_is_stored_after_the_broker_was_killed(
     config = BrokerConfig(state_dir=tmp_path, port=port, controller_port=controller_port)
     broker = Broker(config, jars=kafka_jars)
     kafka = KafkaOptions(bootstrap=f"127.0.0.1:{port}", partitions=2)
-    limits = GatewayLimits(close_ms_max=40_000, send_ms_max=3_000)
-    acknowledged = Acknowledged(at=EVENTS // 4)
+    gateways = [
+        Gateway(kafka, SINGLY, pool="singly"),
+        Gateway(kafka, IN_FRAMES, pool="in frames"),
+    ]
     await asyncio.to_thread(broker.start)
     try:
         await provision(kafka, client=client_kwargs(kafka))
         async with asyncio.timeout(DEADLINE_S):
-            await emit_through_a_crash(broker, kafka, limits, acknowledged)
-            stored = await stored_ids(kafka)
+            await emit_through_a_crash(broker, gateways)
+            async with usage_log_of(kafka) as log:
+                await log.until_its_end()
     finally:
         await asyncio.to_thread(broker.stop)
 
-    assert acknowledged.failures == []
-    assert acknowledged.ids == stored == {f"chat/{number}" for number in range(1, EVENTS + 1)}
+    for gateway in gateways:
+        bodies = bodies_of(log, pool=gateway.pool)
+        assert gateway.acknowledged.failures == []
+        assert sorted(gateway.acknowledged.numbers) == NUMBERS
+        assert sorted(bodies) == NUMBERS
+        assert [number for number, copies in bodies.items() if len(set(copies)) > 1] == []
+    assert list(bodies_of(log, pool="in frames")) == NUMBERS
+    assert max(len(decode_parts(each.value, headers_of(each))) for each in log.records) > 1
 
 
-async def emit_through_a_crash(
-    broker: Broker, kafka: KafkaOptions, limits: GatewayLimits, acknowledged: Acknowledged
-) -> None:
-    emitter = Emitter(
-        KafkaTransport(kafka, limits), source="s", limits=limits, listener=acknowledged
-    )
-    await emitter.start()
-    for number in range(EVENTS):
-        await emitter.place()
-        emitter.submit(usage("chat", sequence=0).data)
-        if number == EVENTS // 2:
-            await acknowledged.reached.wait()
-            await asyncio.to_thread(broker.kill)
+async def emit_through_a_crash(broker: Broker, gateways: Sequence[Gateway]) -> None:
+    for gateway in gateways:
+        await gateway.emitter.start()
+    for gateway in gateways:
+        await gateway.submit(EVENTS // 2)
+        await gateway.acknowledged.reached.wait()
+    await asyncio.to_thread(broker.kill)
+    for gateway in gateways:
+        await gateway.submit(EVENTS // 2)
     await asyncio.to_thread(broker.start)
-    await emitter.stop()
+    await asyncio.gather(*(gateway.emitter.stop() for gateway in gateways))
 
 
-async def stored_ids(kafka: KafkaOptions) -> set[str]:
-    bounds = await log_bounds(kafka, USAGE, [0, 1])
-    starts = {partition: start for partition, (start, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
-    ids: set[str] = set()
-    async for record in read_range(kafka, USAGE, starts=starts, ends=ends):
-        (event,) = decode_record(record.value, ())
-        assert isinstance(event, UsageEvent)
-        ids.add(event.id)
-    return ids
+def bodies_of(log: UsageLog, *, pool: str) -> dict[int, list[bytes]]:
+    """Every copy of each numbered event's bytes, in the order in which numbers appeared."""
+    bodies: dict[int, list[bytes]] = {}
+    for record in log.records:
+        for body, event in decode_parts(record.value, headers_of(record)):
+            assert isinstance(event, UsageEvent)
+            assert event.sequence is not None
+            if event.data.pool == pool:
+                bodies.setdefault(event.sequence, []).append(body)
+    return bodies
