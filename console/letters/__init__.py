@@ -1,0 +1,1 @@
+"""Dead letters as an operator handles them: named, shown and replayed."""
