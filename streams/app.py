@@ -33,6 +33,7 @@ from streams.agents.reports import Admitters
 from streams.agents.tick import Ticker
 from streams.core.restore import latest_ticks
 from streams.driver import Delivery, Transport
+from streams.fetching import can_take_whole_batches
 from streams.kafka import ssl_context
 from streams.meter import Meter
 from streams.mirror import Changes, Mirror
@@ -116,6 +117,10 @@ def _delivery(settings: Settings, *, meter: Meter, mirrors: Mapping[str, Mirror]
         pace_s=settings.poll_pace_ms / 1_000,
         poll_wait_ms=settings.poll_wait_ms,
         poll_bytes_min=settings.poll_bytes_min,
+        poll_bytes_max=settings.poll_bytes_max,
+        partition_bytes_max=settings.partition_bytes_max,
+        queued_bytes_max=settings.queued_bytes_max,
+        whole_batches=settings.whole_batches and can_take_whole_batches(),
     )
 
 

@@ -9,15 +9,16 @@ Kept from Faust: group membership, assignment, recovery, the commit loop, rebala
 * while Faust is rebalancing only changelogs are fetched, and those only after its recovery has
   said where to begin; their records go to our mirrors at once (``changelog``), and what Faust gets
   to see of them is one message per poll and partition, by which it knows how far they were read;
-* each batch names the offset delivered before it, so that a hole shows.
+* each batch names the offset delivered before it, so that a hole shows;
+* what is delivered and not folded yet is bounded in bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import aiokafka
 from faust.tables.manager import TableManager
@@ -27,12 +28,33 @@ from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT
 
 from streams.core.judge import Record
+from streams.fetching import bytes_of, whole_batches
 
 IDLE_S: Final = 0.05
-FULL_POLL_RECORDS: Final = 2_000
-"""A poll that brought this many is followed by the next one without a pause."""
+FULL_POLL_BYTES: Final = 262_144
+"""A poll that brought this much is followed by the next one without a pause."""
 
-MS_TO_US: Final = 1_000
+MS_PER_S: Final = 1_000
+
+
+class Fetched(NamedTuple):
+    """What one poll brought for one partition."""
+
+    records: list[Any]
+    size_bytes: int
+
+
+@dataclass
+class Backlog:
+    """What was delivered and is not folded yet; a seek or a rebalance begins another."""
+
+    bytes_max: int
+    size_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may be fetched."""
+        return self.size_bytes >= self.bytes_max
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,12 @@ class Batch:
     before: int
     """The last offset delivered before this batch, or one below where reading began."""
     generation: int
+    size_bytes: int = 0
+    backlog: Backlog = field(default_factory=lambda: Backlog(0))
+
+    def done(self) -> None:
+        """Make room for others: the batch has been folded."""
+        self.backlog.size_bytes -= self.size_bytes
 
     @property
     def last(self) -> int:
@@ -67,6 +95,12 @@ class Delivery:
     pace_s: float
     poll_wait_ms: int
     poll_bytes_min: int
+    poll_bytes_max: int
+    partition_bytes_max: int
+    """Of one partition in one answer of the broker, compressed."""
+    queued_bytes_max: int
+    """Delivered and not folded yet."""
+    whole_batches: bool
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
@@ -79,7 +113,41 @@ class ConsumerThread(AIOKafkaConsumerThread):
         delivery = cast("Consumer", self.consumer).delivery
         consumer._fetch_max_wait_ms = delivery.poll_wait_ms
         consumer._fetch_min_bytes = delivery.poll_bytes_min
+        consumer._max_partition_fetch_bytes = delivery.partition_bytes_max
         return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's own signature
+        max_records: int | None = None,
+    ) -> dict[Any, Any]:
+        """Return ``Fetched`` by partition, out of whole record batches where that was tested."""
+        delivery = cast("Consumer", self.consumer).delivery
+        if not delivery.whole_batches:
+            polled = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        elif not self.consumer.flow_active:
+            return {}
+        else:
+            polled = await self._whole_batches(consumer, active_partitions, timeout or 0.0)
+        return {tp: Fetched(records, bytes_of(records)) for tp, records in polled.items()}
+
+    async def _whole_batches(
+        self, consumer: aiokafka.AIOKafkaConsumer, wanted: set[TP], timeout_s: float
+    ) -> dict[Any, list[Any]]:
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise aiokafka.ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            return await whole_batches(
+                fetcher,
+                wanted,
+                timeout_s=timeout_s,
+                bytes_max=cast("Consumer", self.consumer).delivery.poll_bytes_max,
+            )
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Say nothing: Faust judges progress by acks per message, and there are none here."""
@@ -97,8 +165,9 @@ class Consumer(faust_driver.Consumer):
         self._acknowledged: dict[TP, int] = {}
         self._seeks = 0
         self._assignments = 0
-        self._last_poll_records = 0
+        self._last_poll_bytes = 0
         self._idle_polls = 0
+        self._backlog = Backlog(self.delivery.queued_bytes_max)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -115,18 +184,23 @@ class Consumer(faust_driver.Consumer):
         timeout: float,  # noqa: ASYNC109 - Faust's own signature
     ) -> Mapping[TP, list[Any]]:
         wanted = self._fetchable(active_partitions or set())
+        if self._backlog.is_full:
+            wanted = {tp for tp in wanted if not self._is_queued(tp)}
+            timeout = min(timeout, IDLE_S)
         if not wanted:
             await asyncio.sleep(IDLE_S)
             return {}
-        if self._last_poll_records < FULL_POLL_RECORDS and not self.app.in_recovery:
+        if self._last_poll_bytes < FULL_POLL_BYTES and not self.app.in_recovery:
             await asyncio.sleep(self.delivery.pace_s)
         seeks, assignments = self._seeks, self._assignments
-        fetched = await super()._getmany(wanted, timeout)
+        polled: Any = await super()._getmany(wanted, timeout)
+        fetched: Mapping[Any, Fetched] = polled
         if assignments != self._assignments:
             return {}
-        self._last_poll_records = sum(len(records) for records in fetched.values())
+        self._last_poll_bytes = sum(each.size_bytes for each in fetched.values())
         if self.app.in_recovery:
-            await self._pass_changelog_tails(is_idle=not self._last_poll_records)
+            is_idle = not any(each.records for each in fetched.values())
+            await self._pass_changelog_tails(is_idle=is_idle)
         return await self._batched(fetched, stale=seeks != self._seeks)
 
     def _fetchable(self, active: set[TP]) -> set[TP]:
@@ -138,12 +212,14 @@ class Consumer(faust_driver.Consumer):
         placed = {tp for tp in changelogs if tp in self._delivered}
         return placed if self.app.rebalancing else (active - changelogs) | placed
 
-    async def _batched(
-        self, fetched: Mapping[Any, list[Any]], *, stale: bool
-    ) -> dict[TP, list[Any]]:
+    def _is_queued(self, tp: TP) -> bool:
+        """Say whether the partition's records count as backlog."""
+        return tp.topic in self.delivery.batched and tp.topic not in self.delivery.from_latest
+
+    async def _batched(self, fetched: Mapping[Any, Fetched], *, stale: bool) -> dict[TP, list[Any]]:
         """Return one batch per partition; what a seek or a rebalance overtook is read again."""
         delivered: dict[TP, list[Any]] = {}
-        for raw_tp, records in fetched.items():
+        for raw_tp, (records, size_bytes) in fetched.items():
             tp = TP(raw_tp.topic, raw_tp.partition)
             is_changelog = self._is_changelog_tp(tp)
             if not records or (self.app.rebalancing and not is_changelog):
@@ -153,14 +229,14 @@ class Consumer(faust_driver.Consumer):
             elif is_changelog:
                 delivered[tp] = [self._changelog(tp, records)]
             else:
-                delivered[tp] = [self._batch(tp, records)]
+                delivered[tp] = [self._batch(tp, records, size_bytes)]
         return delivered
 
     def _changelog(self, tp: TP, records: Sequence[Any]) -> Batch:
         """Hand the records to the mirrors; return what tells Faust how far they reach."""
         before = self._delivered.get(tp, -1)
         self.delivery.changelog(tp.topic, tp.partition, records, before)
-        return self._batch(tp, records[-1:])
+        return self._batch(tp, records[-1:], 0)
 
     async def _pass_changelog_tails(self, *, is_idle: bool) -> None:
         """End the recovery of changelogs whose end holds no record.
@@ -180,15 +256,19 @@ class Consumer(faust_driver.Consumer):
                 if position is not None and position > highwater:
                     recovery.active_offsets[tp] = highwater
 
-    def _batch(self, tp: TP, records: Sequence[Any]) -> Batch:
+    def _batch(self, tp: TP, records: Sequence[Any], size_bytes: int) -> Batch:
         before = self._delivered.get(tp, -1)
         self._delivered[tp] = records[-1].offset
+        counted_bytes = size_bytes if self._is_queued(tp) else 0
+        self._backlog.size_bytes += counted_bytes
         return Batch(
             topic=tp.topic,
             partition=tp.partition,
-            records=[_record(record) for record in records],
+            records=records,
             before=before,
             generation=self.app.consumer_generation_id,
+            size_bytes=counted_bytes,
+            backlog=self._backlog,
         )
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
@@ -198,7 +278,7 @@ class Consumer(faust_driver.Consumer):
             record.topic,
             record.partition,
             record.last,
-            record.records[-1].stored_us / (MS_TO_US * 1_000),
+            record.records[-1].timestamp / MS_PER_S,
             1,
             [],
             None,
@@ -218,6 +298,7 @@ class Consumer(faust_driver.Consumer):
     async def perform_seek(self) -> None:
         """Seek every source partition to where our own state stands."""
         self._seeks += 1
+        self._backlog = Backlog(self.delivery.queued_bytes_max)
         try:
             await super().perform_seek()
             for tp in [tp for tp in self.assignment() if tp.topic in self.delivery.batched]:
@@ -251,6 +332,7 @@ class Consumer(faust_driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was delivered and acknowledged; the next owner starts from the ledger."""
         self._assignments += 1
+        self._backlog = Backlog(self.delivery.queued_bytes_max)
         self._delivered.clear()
         self._acknowledged.clear()
         await super().on_partitions_revoked(revoked)
@@ -274,13 +356,3 @@ class Transport(faust_driver.Transport):
     def __init__(self, url: Any, app: AppT, *, delivery: Delivery) -> None:
         super().__init__(url, app)
         self.delivery = delivery
-
-
-def _record(record: Any) -> Record:
-    return Record(
-        offset=record.offset,
-        stored_us=record.timestamp * MS_TO_US,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-    )

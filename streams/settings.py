@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.connections import KafkaOptions, ReadText, integer, kafka_options
+from schemas.connections import KafkaOptions, ReadText, boolean, integer, kafka_options
 from schemas.errors import SettingsError
+from streams.compression import COMPRESSIONS
 
 STANDBY_REPLICAS_MAX: Final = 8
+
+
+MIB: Final = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,20 @@ class Settings:
     poll_wait_ms: int = 50
     """How long the broker may wait for ``poll_bytes_min``."""
     poll_bytes_min: int = 65_536
+    poll_bytes_max: int = 16 * MIB
+    """A poll ends with the record batch by which it has brought this much."""
+    partition_bytes_max: int = 2 * MIB
+    """Of one partition in one answer of the broker, compressed."""
+    queued_bytes_max: int = 64 * MIB
+    """Between fetch and fold."""
+    whole_batches: bool = True
+    """Take record batches whole, where aiokafka makes one object after another."""
+    write_compression: str = ""
+    """Of everything that is written; empty: the cheapest that is installed."""
+    writes_max: int = 64
+    """Folds whose writes are under way; more wait before they are folded."""
+    writes_bytes_max: int = 32 * MIB
+    """The same in bytes of changelog, before compression."""
     commit_interval_ms: int = 1_000
     session_timeout_ms: int = 10_000
     heartbeat_ms: int = 2_000
@@ -58,6 +76,12 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         marks_max=integer(
             environ, "TOKENPOOLS_MARKS_MAX", default=200_000, low=1_000, high=100_000_000
         ),
+        queued_bytes_max=integer(
+            environ, "TOKENPOOLS_QUEUED_BYTES_MAX", default=64 * MIB, low=MIB, high=16_384 * MIB
+        ),
+        writes_max=integer(environ, "TOKENPOOLS_WRITES_MAX", default=64, low=1, high=10_000),
+        whole_batches=boolean(environ, "TOKENPOOLS_WHOLE_BATCHES", default=True),
+        write_compression=_compression(environ),
         poll_pace_ms=integer(environ, "TOKENPOOLS_POLL_PACE_MS", default=25, low=0, high=1_000),
         session_timeout_ms=session_ms,
         heartbeat_ms=heartbeat_ms,
@@ -65,3 +89,12 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
             environ, "TOKENPOOLS_STANDBY_REPLICAS", default=0, low=0, high=STANDBY_REPLICAS_MAX
         ),
     )
+
+
+def _compression(environ: Mapping[str, str]) -> str:
+    name = environ.get("TOKENPOOLS_WRITE_COMPRESSION", "")
+    if name and name not in COMPRESSIONS:
+        raise SettingsError(
+            f"TOKENPOOLS_WRITE_COMPRESSION={name!r} must be one of {', '.join(COMPRESSIONS)}"
+        )
+    return name

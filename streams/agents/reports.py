@@ -15,6 +15,7 @@ from schemas.errors import MalformedEventError
 from schemas.partitioning import partition_of
 from schemas.reports import AdmitterReport
 from schemas.specs import Leases
+from schemas.units import US_PER_MS
 from schemas.wire import decode
 from streams import metrics
 from streams.agents.guard import Guard
@@ -50,7 +51,7 @@ class Admitters:
     def take(self, batch: Batch) -> None:
         """Merge one batch of reports."""
         for record in batch.records:
-            reading = Reading(read_us=self._now_us(), stored_us=record.stored_us)
+            reading = Reading(read_us=self._now_us(), stored_us=record.timestamp * US_PER_MS)
             self._last[batch.partition] = reading
             try:
                 report = decode(record.value or b"", AdmitterReport)

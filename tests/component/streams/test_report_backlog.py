@@ -7,7 +7,7 @@ from schemas.specs import Leases
 from schemas.units import US_PER_S
 from schemas.wire import encode
 from streams.agents.reports import Admitters
-from streams.core.judge import Record
+from streams.core.judge import StoredRecord
 from streams.driver import Batch
 
 LEASES = Leases(lease_ms=5_000, hold_seconds=30)
@@ -26,13 +26,13 @@ class Clock:
 def batch(*stored: tuple[str, int]) -> Batch:
     """Return reports by incarnation and the broker's seconds."""
     records = [
-        Record(
+        StoredRecord(
             offset=offset,
             value=encode(
                 AdmitterReport(pool="chat", incarnation=name, url=f"http://{name}", sequence=at_s)
             ),
             key=b"chat",
-            stored_us=at_s * US_PER_S,
+            timestamp=at_s * 1_000,
         )
         for offset, (name, at_s) in enumerate(stored)
     ]

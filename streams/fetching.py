@@ -1,0 +1,165 @@
+"""Fetching: whole record batches, where aiokafka makes one object after another.
+
+aiokafka unpacks a fetched partition in a generator that builds a frozen dataclass per record, which
+costs more than decoding and counting it.  Here the same record batches are taken whole: what it
+decides per record (checksum, control batches, aborted transactions, where the fetch began) is
+decided per record batch, and its own compiled records are handed on.  They have the attributes of a
+``ConsumerRecord`` that the ledger reads: offset, timestamp, key, value, headers.
+
+This reaches into aiokafka, so it is used with the versions it was tested on; with any other, the
+ordinary path is, and the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError
+from aiokafka.errors import CorruptRecordException, KafkaError
+
+log = logging.getLogger(__name__)
+
+TESTED_VERSIONS: Final = ("0.14.0",)
+"""Of aiokafka: those with which the contract test passes."""
+
+_value = attrgetter("value")
+
+
+def can_take_whole_batches(version: str = aiokafka.__version__) -> bool:
+    """Say whether this aiokafka was tested; if not, say it in the log too."""
+    if version in TESTED_VERSIONS:
+        return True
+    log.warning(
+        "event=whole_batches_off aiokafka=%s tested=%s: records are taken one by one, as aiokafka "
+        "does it, which is slower",
+        version,
+        ",".join(TESTED_VERSIONS),
+    )
+    return False
+
+
+def bytes_of(records: Sequence[Any]) -> int:
+    """Return how many bytes the records' values are."""
+    return sum(map(len, filter(None, map(_value, records))))
+
+
+async def whole_batches(
+    fetcher: Any, partitions: Collection[Any], *, timeout_s: float, bytes_max: int
+) -> dict[Any, list[Any]]:
+    """Return what has been fetched, by partition, and move the positions past it.
+
+    The body of aiokafka's ``Fetcher.fetched_records``; it ends after the record batch by which
+    there are ``bytes_max`` bytes, and what is left comes with the next call.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        if fetcher._subscriptions.reassignment_in_progress:
+            await fetcher._subscriptions.wait_for_assignment()
+        drained = _drain(fetcher, partitions, bytes_max=bytes_max)
+        left_s = deadline_s - time.monotonic()
+        if drained or left_s <= 0:
+            return drained
+        waiter = fetcher._create_fetch_waiter()
+        done, _ = await asyncio.wait([waiter], timeout=left_s)
+        if not done or fetcher._closed:
+            waiter.cancel()
+            return {}
+        waiter.result()  # raises what the broker refused
+
+
+def _drain(fetcher: Any, partitions: Collection[Any], *, bytes_max: int) -> dict[Any, list[Any]]:
+    drained: dict[Any, list[Any]] = {}
+    left = bytes_max
+    for tp in _ready(fetcher, partitions):
+        records, size = _take_from(fetcher, tp, bytes_max=left)
+        if records:
+            drained[tp] = records
+        left -= size
+        failed = fetcher._records.get(tp)
+        if isinstance(failed, FetchError) and not drained:  # else the next call raises it
+            _forget(fetcher, tp)
+            failed.check_raise()
+        if left <= 0 or isinstance(failed, FetchError):
+            break
+    return drained
+
+
+def _ready(fetcher: Any, partitions: Collection[Any]) -> list[Any]:
+    """Return the wanted partitions of which something was fetched; forget those that are gone."""
+    for tp in [tp for tp in fetcher._records if tp not in partitions]:
+        if not fetcher._subscriptions.is_assigned(tp):
+            del fetcher._records[tp]
+    return [tp for tp in fetcher._records if tp in partitions]
+
+
+def _take_from(fetcher: Any, tp: Any, *, bytes_max: int) -> tuple[list[Any], int]:
+    fetched = fetcher._records[tp]
+    if isinstance(fetched, FetchError):
+        return [], 0
+    try:
+        records, size = take(fetched, bytes_max=bytes_max)
+    except KafkaError as error:
+        fetcher._records[tp] = FetchError(error=error, backoff=fetcher._prefetch_backoff)
+        return [], 0
+    if not fetched.has_more():
+        _forget(fetcher, tp)
+    return records, size
+
+
+def _forget(fetcher: Any, tp: Any) -> None:
+    """Let the partition be fetched again."""
+    del fetcher._records[tp]
+    fetcher._notify(fetcher._wait_consume_future)
+
+
+def take(result: Any, *, bytes_max: int) -> tuple[list[Any], int]:
+    """Return the records of a fetched partition's record batches, and their bytes.
+
+    The body of aiokafka's ``FetchResult.getall``.  At least one record batch is taken.
+    """
+    if not result.check_assignment(result._topic_partition) or not result.has_more():
+        return [], 0
+    unpacked = result._partition_records
+    taken: list[Any] = []
+    size = 0
+    while unpacked._records.has_next() and size < bytes_max:
+        records = _records_of(unpacked, unpacked._records.next_batch())
+        size += bytes_of(records)
+        taken.extend(records)
+    result._update_position()
+    if not unpacked._records.has_next():
+        result._partition_records = None
+    return taken, size
+
+
+def _records_of(unpacked: Any, batch: Any) -> list[Any]:
+    """Return what one record batch delivers, and move the fetch offset past it.
+
+    The body of aiokafka's ``PartitionRecords._unpack_records``.
+    """
+    if unpacked._check_crcs and not batch.validate_crc():
+        raise CorruptRecordException(f"Invalid CRC - {unpacked._tp}")
+    records: list[Any] = []
+    if not _is_aborted(unpacked, batch) and not batch.is_control_batch:
+        records = list(batch)
+        first = unpacked.next_fetch_offset
+        if records and records[0].offset < first:
+            records = [record for record in records if record.offset >= first]
+    unpacked.next_fetch_offset = batch.next_offset
+    return records
+
+
+def _is_aborted(unpacked: Any, batch: Any) -> bool:
+    """Follow aborted transactions; say whether the record batch belongs to one."""
+    if unpacked._isolation_level != READ_COMMITTED or batch.producer_id is None:
+        return False
+    unpacked._consume_aborted_up_to(batch.base_offset)
+    if batch.is_control_batch and unpacked._contains_abort_marker(batch):
+        unpacked._aborted_producers.discard(batch.producer_id)
+    return batch.is_transactional and batch.producer_id in unpacked._aborted_producers

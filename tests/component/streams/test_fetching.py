@@ -1,0 +1,158 @@
+"""Whole record batches without a broker: what a fetched partition's bytes may hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.fetching import TESTED_VERSIONS, can_take_whole_batches, take, whole_batches
+
+TP = TopicPartition("usage", 0)
+BASE_OFFSET_BYTES = 8
+
+
+@dataclass
+class State:
+    """aiokafka's state of an assigned partition, as far as a fetch needs it."""
+
+    position: int
+    paused: bool = False
+
+    def consumed_to(self, position: int) -> None:
+        """Move on."""
+        self.position = position
+
+
+@dataclass
+class Assignment:
+    """aiokafka's assignment of the one partition."""
+
+    state: State
+    active: bool = True
+
+    def state_value(self, _tp: TopicPartition) -> State:
+        """Return the partition's state."""
+        return self.state
+
+
+@dataclass
+class Subscriptions:
+    """aiokafka's subscription state while nothing changes."""
+
+    reassignment_in_progress: bool = False
+
+    def is_assigned(self, _tp: TopicPartition) -> bool:
+        """Say that the partition is assigned."""
+        return True
+
+
+@dataclass
+class Fetcher:
+    """aiokafka's fetcher with what it has fetched."""
+
+    _records: dict[TopicPartition, Any]
+    _subscriptions: Subscriptions = field(default_factory=Subscriptions)
+    _wait_consume_future: None = None
+    _prefetch_backoff: float = 0.1
+
+    def _notify(self, _future: None) -> None:
+        """Begin the next fetch."""
+
+
+def batch_bytes(first: int, offsets: Sequence[int], *, size: int = 10) -> bytes:
+    """Return a record batch as a broker stores it; ``offsets`` may have holes."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
+    for offset in offsets:
+        builder.append(offset - first, 1_000, b"k", b"v" * size, [])
+    stored = bytes(builder.build())
+    return first.to_bytes(BASE_OFFSET_BYTES, "big") + stored[BASE_OFFSET_BYTES:]
+
+
+def fetched(stored: bytes, *, position: int = 0) -> FetchResult:
+    """Return what a fetch from ``position`` brought."""
+    records = PartitionRecords(
+        TP, MemoryRecords(stored), [], position, None, None, True, READ_UNCOMMITTED
+    )
+    assignment = Assignment(State(position))
+    return FetchResult(TP, assignment=assignment, partition_records=records, backoff=0)
+
+
+def offsets_of(records: Sequence[Any]) -> list[int]:
+    """Return the offsets."""
+    return [record.offset for record in records]
+
+
+@pytest.mark.parametrize(
+    ("stored", "position", "expected"),
+    [
+        pytest.param(batch_bytes(0, [0, 1, 2]), 0, [0, 1, 2], id="whole"),
+        pytest.param(batch_bytes(0, [0, 1, 2]), 2, [2], id="from the middle"),
+        pytest.param(batch_bytes(10, [12, 15]), 5, [12, 15], id="with holes"),
+        pytest.param(
+            batch_bytes(0, [0, 1]) + batch_bytes(2, [2, 3])[:-5], 0, [0, 1], id="cut off at its end"
+        ),
+    ],
+)
+def test_the_records_are_those_of_the_ordinary_path(
+    stored: bytes, position: int, expected: list[int]
+) -> None:
+    ordinary, whole = fetched(stored, position=position), fetched(stored, position=position)
+
+    records, _ = take(whole, bytes_max=1_000)
+
+    assert offsets_of(records) == offsets_of(ordinary.getall()) == expected
+    assert whole._assignment.state.position == ordinary._assignment.state.position
+    assert not whole.has_more()
+
+
+def test_it_ends_after_the_batch_by_which_there_is_enough() -> None:
+    result = fetched(b"".join(batch_bytes(first, [first, first + 1]) for first in (0, 2, 4)))
+
+    taken = [offsets_of(take(result, bytes_max=size)[0]) for size in (1, 21)]
+
+    assert taken == [[0, 1], [2, 3, 4, 5]]
+
+
+def test_what_a_seek_overtook_is_dropped() -> None:
+    result = fetched(batch_bytes(0, [0, 1]))
+    result._assignment.state.position = 7
+
+    records, _ = take(result, bytes_max=1_000)
+
+    assert records == []
+    assert not result.has_more()
+
+
+async def test_a_damaged_batch_is_an_error_and_the_position_stays_before_it() -> None:
+    damaged = bytearray(batch_bytes(2, [2, 3]))
+    damaged[-1] ^= 1
+    result = fetched(batch_bytes(0, [0, 1]) + bytes(damaged))
+    fetcher = Fetcher({TP: result})
+
+    first = await whole_batches(fetcher, [TP], timeout_s=0, bytes_max=1)
+    with pytest.raises(CorruptRecordException):
+        await whole_batches(fetcher, [TP], timeout_s=0, bytes_max=1)
+
+    assert offsets_of(first[TP]) == [0, 1]
+    assert result._assignment.state.position == 2
+    assert fetcher._records == {}
+
+
+def test_a_version_that_was_not_tested_takes_the_ordinary_path_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert not can_take_whole_batches("99.1")
+        assert can_take_whole_batches(TESTED_VERSIONS[-1])
+
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "aiokafka=99.1" in message
