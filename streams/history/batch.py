@@ -1,15 +1,16 @@
 """A batch: the rows that some Kafka records become, and how far they reach.
 
 ``Batch.add`` is a pure translation: what cannot be read is counted and left out (a malformed usage
-event is no row; streams gives it a verdict).  A batch is bounded by its caller in rows and bytes;
-``reaches`` says which offsets may be committed once every row of it is acknowledged.
+event is no row; streams gives it a verdict).  Usage is kept by column, all else by row.  A batch is
+bounded by its caller in rows and bytes; ``reaches`` says which offsets may be committed once every
+row of it is acknowledged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple
 
 from schemas.decisions import Decision
 from schemas.errors import MalformedEventError, SpecError
@@ -28,11 +29,10 @@ from schemas.topics import (
     USAGE,
     VERDICTS,
 )
-from schemas.usage import Headers, UsageEvent, decode_record
 from schemas.verdicts import JudgedThrough, decode_verdict
 from schemas.wire import decode
 from streams.history.settled_rows import settled_rows
-from streams.history.tables import TABLE_OF, TABLES, Row
+from streams.history.tables import TABLE_OF, TABLES, Row, columns_of
 from streams.history.tick_rows import (
     decision_row,
     entitlement_rows,
@@ -40,12 +40,13 @@ from streams.history.tick_rows import (
     tick_entitlement_rows,
     tick_row,
 )
+from streams.history.usage_columns import Column, KafkaRecord, UsageColumns
 from streams.history.usage_rows import (
     ReadRow,
+    RollupOrderRow,
     judged_row,
     order_row,
     rollup_row,
-    usage_rows,
     verdict_row,
 )
 
@@ -61,17 +62,20 @@ TOPICS_READ = (
 )
 
 
-class KafkaRecord(Protocol):
-    """What a batch needs of a consumer's record."""
+USAGE_TABLE = "usage_raw"
+
+
+class Block(NamedTuple):
+    """What one insert takes."""
+
+    table: str
+    names: tuple[str, ...]
+    columns: list[Column]
 
     @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
+    def rows_count(self) -> int:
+        """Rows in it."""
+        return len(self.columns[0])
 
 
 @dataclass
@@ -80,37 +84,49 @@ class Batch:
 
     epoch: int
     rows: dict[str, list[Row]] = field(default_factory=lambda: {table: [] for table in TABLES})
+    """Of every table but ``usage_raw``."""
     reaches: dict[tuple[str, int], int] = field(default_factory=dict)
     rows_count: int = 0
     bytes_count: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
     """Records (of ``usage``: events) that could not be read, by topic."""
+    usage: UsageColumns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usage = UsageColumns(self.epoch)
 
     def add(self, topic: str, partition: int, records: Sequence[KafkaRecord]) -> None:
         """Translate the records of one partition of ``topic`` (its name without the prefix)."""
-        for record in records:
-            self._add(topic, partition, record)
-            self.bytes_count += len(record.value or b"")
+        if topic == USAGE:
+            self._add_usage(partition, records)
+        else:
+            for record in records:
+                self._add(topic, record)
+        self.bytes_count += sum(len(record.value or b"") for record in records)
         if records:
             self.reaches[topic, partition] = records[-1].offset
 
     @property
-    def has_orders(self) -> bool:
-        """Whether a window is to be counted again."""
-        return bool(self.rows["rollup_orders"])
+    def orders(self) -> list[RollupOrderRow]:
+        """The windows that are to be counted again."""
+        return [RollupOrderRow(*row) for row in self.rows["rollup_orders"]]
 
-    def complete(self) -> dict[str, list[Row]]:
-        """Return the rows by table, those of ``read_through`` included."""
+    def blocks(self) -> list[Block]:
+        """Return what is to be inserted, in the order of the tables, ``read_through`` last."""
         reads: list[Row] = [
             ReadRow(topic, self.epoch, partition, offset)
             for (topic, partition), offset in self.reaches.items()
         ]
-        return {**self.rows, "read_through": reads}
+        made = []
+        for table, rows in {**self.rows, "read_through": reads}.items():
+            names = columns_of(table)
+            if table == USAGE_TABLE and len(self.usage):
+                made.append(Block(table, names, self.usage.columns()))
+            elif rows:
+                made.append(Block(table, names, list(zip(*rows, strict=True))))
+        return made
 
-    def _add(self, topic: str, partition: int, record: KafkaRecord) -> None:
-        if topic == USAGE:
-            self._add_usage(partition, record)
-            return
+    def _add(self, topic: str, record: KafkaRecord) -> None:
         if record.value is None:
             return
         try:
@@ -118,19 +134,10 @@ class Batch:
         except (MalformedEventError, SpecError):
             self._count_malformed(topic, 1)
 
-    def _add_usage(self, partition: int, record: KafkaRecord) -> None:
-        events = decode_record(record.value, record.headers)
-        self._count_malformed(USAGE, sum(not isinstance(event, UsageEvent) for event in events))
-        self._put(
-            usage_rows(
-                events,
-                record.headers,
-                epoch=self.epoch,
-                partition=partition,
-                offset=record.offset,
-                stored_ms=record.timestamp,
-            )
-        )
+    def _add_usage(self, partition: int, records: Sequence[KafkaRecord]) -> None:
+        before = len(self.usage)
+        self._count_malformed(USAGE, self.usage.add(partition, records))
+        self.rows_count += len(self.usage) - before
 
     def _rows(self, topic: str, record: KafkaRecord, value: bytes) -> list[Row]:
         if topic == VERDICTS:

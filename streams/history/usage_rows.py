@@ -7,13 +7,11 @@ broker's); ClickHouse's columns hold them as DateTime64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from schemas.positions import Position
 from schemas.rollups import Rollup
 from schemas.units import US_PER_MS
-from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, Headers, UsageEvent
 from schemas.verdicts import JudgedThrough, Verdict
 
 AT_US_MAX: Final = 10_413_791_999_999_999
@@ -139,74 +137,6 @@ class RollupOrderRow(NamedTuple):
     record_offset: int
     record_index: int
     version: int
-
-
-def usage_rows(
-    events: Sequence[Decoded],
-    headers: Headers,
-    *,
-    epoch: int,
-    partition: int,
-    offset: int,
-    stored_ms: int,
-) -> list[UsageRow]:
-    """Return a row for each event of a record that could be decoded, at its position."""
-    marks = {
-        name: value.decode("utf-8", "replace")
-        for name, value in headers
-        if name in (FORWARDED_HEADER, REPLAYED_HEADER)
-    }
-    forwarded, replays = marks.get(FORWARDED_HEADER, ""), marks.get(REPLAYED_HEADER, "")
-    return [
-        _usage_row(
-            event,
-            position=(epoch, partition, offset, index),
-            stored_ms=stored_ms,
-            forwarded_from=forwarded,
-            replays=replays,
-        )
-        for index, event in enumerate(events)
-        if isinstance(event, UsageEvent)
-    ]
-
-
-def _usage_row(
-    event: UsageEvent,
-    *,
-    position: tuple[int, int, int, int],
-    stored_ms: int,
-    forwarded_from: str,
-    replays: str,
-) -> UsageRow:
-    data = event.data
-    return UsageRow(
-        *position,
-        stored_at=stored_ms,
-        event_at=at(data.end_us),
-        source=event.source,
-        id=event.id,
-        sequence=event.sequence,
-        pool=data.pool,
-        entitlement=data.entitlement,
-        tenant=data.tenant,
-        model=data.model,
-        reservation_id=data.reservation_id,
-        served_class=data.served_class or "",
-        demoted=data.demoted,
-        input_tokens=data.input_tokens,
-        cache_read_tokens=data.cache_read_tokens,
-        cache_write_tokens=data.cache_write_tokens,
-        output_tokens=data.output_tokens,
-        reasoning_tokens=data.reasoning_tokens,
-        started_at=at(data.start_us),
-        requested_at=at(data.requested_us),
-        first_token_at=None if data.first_token_us is None else at(data.first_token_us),
-        final=data.final,
-        outcome=data.outcome,
-        attributes=data.attributes,
-        forwarded_from=forwarded_from,
-        replays=replays,
-    )
 
 
 def verdict_row(verdict: Verdict, *, written_ms: int) -> VerdictRow:

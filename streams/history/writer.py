@@ -6,13 +6,20 @@ because a row is the same row at its position.  Nothing here retries; the caller
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.insert import InsertContext
 
 from schemas.connections import ClickHouseOptions
-from streams.history.batch import Batch
+from streams.history.batch import Batch, Block
 from streams.history.client import connect, reaching
-from streams.history.orders import recount
-from streams.history.tables import columns_of
+from streams.history.orders import Orders
+
+INSERT_SETTINGS: Final[Mapping[str, int]] = {"optimize_on_insert": 0}
+"""Rows of one key may stand twice in a new part: every reader says FINAL, and merges are later."""
 
 
 class Writer:
@@ -20,35 +27,66 @@ class Writer:
 
     def __init__(self, options: ClickHouseOptions) -> None:
         self._options = options
-        self._client: Client | None = None
-        self._orders = True
-        """Whether windows may still be waiting to be counted again."""
+        self._inserter: Inserter | None = None
+        self._orders = Orders()
+
+    @property
+    def orders(self) -> Orders:
+        """The windows that are to be counted again."""
+        return self._orders
 
     def write(self, batch: Batch) -> None:
         """Insert every row and return when all are acknowledged; blocks, so run it in a thread.
 
         Raises ``UnavailableError`` when nobody answers.
         """
-        client, self._client = self._client or connect(self._options), None
-        with reaching(self._options):
-            insert(client, batch)
-            if self._orders or batch.has_orders:
-                self._orders = recount(client) > 0
-        self._client = client
+        with self._connected() as inserter:
+            for block in batch.blocks():
+                inserter.insert(block)
+            self._orders.take(batch.orders)
+            if self._orders.may_wait:
+                self._orders.recount(inserter.client)
+
+    def recount(self) -> None:
+        """Count again what waits for nothing but judgement; blocks and raises as ``write``."""
+        with self._connected() as inserter:
+            self._orders.recount(inserter.client)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
-            self._client.close()
+        if self._inserter is not None:
+            self._inserter.client.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Inserter]:
+        """Yield an inserter; it is kept only when nothing failed."""
+        inserter, self._inserter = self._inserter, None
+        if inserter is None:
+            inserter = Inserter(connect(self._options))
+        with reaching(self._options):
+            yield inserter
+        self._inserter = inserter
 
 
-def insert(client: Client, batch: Batch) -> None:
-    """Insert the rows of a batch in the order of the tables."""
-    for table, rows in batch.complete().items():
-        if rows:
-            client.insert(
-                table,
-                list(zip(*rows, strict=True)),
-                column_names=columns_of(table),
+class Inserter:
+    """Inserts through one client; it asks for the columns of a table once."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._contexts: dict[str, InsertContext] = {}
+
+    def insert(self, block: Block) -> None:
+        """Return when ClickHouse has acknowledged the rows."""
+        context = self._contexts.get(block.table)
+        if context is None:
+            context = self._contexts[block.table] = self.client.create_insert_context(
+                block.table,
+                block.names,
                 column_oriented=True,
+                settings=dict(INSERT_SETTINGS),
             )
+        context.data = block.columns
+        try:
+            self.client.data_insert(context)
+        finally:
+            context.data = None

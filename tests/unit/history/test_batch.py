@@ -21,6 +21,16 @@ from tests.integration.history.records import (
 )
 
 
+def rows_of(batch: Batch, table: str) -> list[tuple[object, ...]]:
+    """The rows of a table as they would be inserted."""
+    return [
+        row
+        for block in batch.blocks()
+        if block.table == table
+        for row in zip(*block.columns, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("topic", [VERDICTS, ROLLUPS, TICKS, DECISIONS, SCALE_DECISIONS, POOLS])
 def test_a_record_that_cannot_be_read_is_counted_and_passed(topic: str) -> None:
     batch = Batch(epoch=1)
@@ -48,7 +58,7 @@ def test_malformed_usage_is_counted_by_event_and_gives_no_row() -> None:
     batch.add(USAGE, 0, [Stored(0, None), Stored(1, broken), usage_record(2, event(2))])
 
     assert batch.malformed == {USAGE: 2}
-    assert [row[2:4] for row in batch.rows["usage_raw"]] == [(1, 0), (1, 1), (2, 0)]
+    assert [row[2:4] for row in rows_of(batch, "usage_raw")] == [(1, 0), (1, 1), (2, 0)]
 
 
 def test_rows_are_named_by_the_epoch_that_the_batch_began_in() -> None:
@@ -56,15 +66,15 @@ def test_rows_are_named_by_the_epoch_that_the_batch_began_in() -> None:
 
     batch.add(USAGE, 2, [usage_record(9, event(0))])
 
-    assert batch.rows["usage_raw"][0][:3] == (5, 2, 9)
-    assert batch.complete()["read_through"] == [ReadRow(USAGE, 5, 2, 9)]
+    assert rows_of(batch, "usage_raw")[0][:3] == (5, 2, 9)
+    assert rows_of(batch, "read_through") == [ReadRow(USAGE, 5, 2, 9)]
 
 
 def test_verdicts_are_written_before_the_mark_that_judges_past_them() -> None:
     batch = Batch(epoch=1)
 
     batch.add(VERDICTS, 0, [refused(1), judged_mark(4)])
-    written = [table for table, rows in batch.complete().items() if rows]
+    written = [block.table for block in batch.blocks()]
 
     assert written == ["verdicts", "judged_through", "read_through"]
     assert list(TABLES)[-1] == "read_through"

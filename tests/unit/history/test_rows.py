@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import msgspec
-import pytest
-
 from schemas.decisions import Decision, DecisionKind
-from schemas.errors import MalformedEventError
 from schemas.positions import Position, Version
 from schemas.scaling import ScaleDecision, ScaleDirection
 from schemas.specs import ServiceClass
 from schemas.state import EntitlementStatus
 from schemas.ticks import EntitlementInput, EntitlementOutput, ReportPosition, Tick, TickInputs
 from schemas.units import Dimension, Held, Resources
-from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, UsageData, UsageEvent
 from streams.history.tick_rows import (
     decision_row,
     scale_decision_row,
     tick_entitlement_rows,
     tick_row,
 )
-from streams.history.usage_rows import AT_US_MAX, usage_rows, version_number
+from streams.history.usage_rows import version_number
 
 TICK = Tick(
     pool="chat",
@@ -238,45 +233,6 @@ def test_a_scale_decision_keeps_every_value_under_its_name() -> None:
     assert numbers == list(range(1, 21))
     assert (row.demand_slots, row.floors_slots, row.per_replica_slots) == (9, 12, 15)
     assert (row.window_start, row.window_end, row.source) == (16, 17, "clickhouse")
-
-
-def usage(number: int, **data: object) -> UsageEvent:
-    fields = {"pool": "chat", "entitlement": "gold", "end_us": 5, **data}
-    return UsageEvent(
-        source="s", id=str(number), sequence=None, data=msgspec.convert(fields, UsageData)
-    )
-
-
-def test_a_malformed_event_leaves_its_index_empty_and_the_rest_keep_theirs() -> None:
-    events: list[Decoded] = [usage(0), MalformedEventError("malformed", "no"), usage(2)]
-
-    rows = usage_rows(events, (), epoch=1, partition=2, offset=3, stored_ms=4)
-
-    assert [row[:4] for row in rows] == [(1, 2, 3, 0), (1, 2, 3, 2)]
-
-
-def test_a_forwarded_or_replayed_event_says_from_where() -> None:
-    headers = [(FORWARDED_HEADER, b"1/2/3/0"), (REPLAYED_HEADER, b"\xff"), ("other", b"x")]
-
-    row = usage_rows([usage(0)], headers, epoch=1, partition=0, offset=0, stored_ms=0)[0]
-
-    assert (row.forwarded_from, row.replays) == ("1/2/3/0", "\ufffd")
-
-
-@pytest.mark.parametrize(
-    ("instant", "expected"),
-    [
-        pytest.param(-1, 0, id="before 1970"),
-        pytest.param(7, 7, id="an instant"),
-        pytest.param(1 << 62, AT_US_MAX, id="beyond the last instant of a column"),
-    ],
-)
-def test_an_instant_is_cut_to_what_its_column_holds(instant: int, expected: int) -> None:
-    event = usage(0, requested_us=instant, first_token_us=instant)
-
-    row = usage_rows([event], (), epoch=1, partition=0, offset=0, stored_ms=0)[0]
-
-    assert (row.requested_at, row.first_token_at) == (expected, expected)
 
 
 def test_version_numbers_order_positions_by_epoch_then_offset_then_index() -> None:

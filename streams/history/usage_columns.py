@@ -1,0 +1,179 @@
+"""Usage as columns: the rows of ``usage_raw``, held by column from the record to the insert.
+
+Usage is nearly all that history writes, so its rows are never made one by one: a batch keeps the
+decoded events beside their positions, and ``columns`` reads each field out of them at once, in the
+order of ``UsageRow``.  The same record always gives the same row, so reading it again is harmless.
+Times are microseconds since 1970 UTC (``stored_at``: milliseconds, the broker's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from schemas.errors import MalformedEventError
+from schemas.usage import (
+    CONTENT_TYPE_HEADER,
+    FORWARDED_HEADER,
+    REPLAYED_HEADER,
+    STRUCTURED,
+    CloudEvent,
+    Headers,
+    UsageData,
+    UsageEvent,
+    check_data,
+    decode_plain,
+    decode_record,
+)
+from streams.history.usage_rows import AT_US_MAX
+
+_PLAIN: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
+"""The one header of a record that holds one structured event."""
+
+Column = Sequence[Any]
+
+
+class KafkaRecord(Protocol):
+    """What history needs of a consumer's record."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class UsageColumns:
+    """Events of one log epoch at their positions, in the order in which they were read."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._partitions: list[int] = []
+        self._offsets: list[int] = []
+        self._indexes: list[int] = []
+        self._stored_ms: list[int] = []
+        self._named: list[CloudEvent | UsageEvent] = []
+        self._marks: dict[int, tuple[str, str]] = {}
+        """Where a forwarded or replayed event came from, by row."""
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def add(self, partition: int, records: Sequence[KafkaRecord]) -> int:
+        """Take the records of one partition; return how many events could not be read."""
+        malformed, begun = 0, len(self)
+        offsets, indexes = self._offsets.append, self._indexes.append
+        stored_ms, named = self._stored_ms.append, self._named.append
+        for record in records:
+            event = _plain(record.value, record.headers)
+            if event is None:
+                malformed += self._add_any(record)
+                continue
+            named(event)
+            offsets(record.offset)
+            stored_ms(record.timestamp)
+            indexes(0)
+        self._partitions += [partition] * (len(self) - begun)
+        return malformed
+
+    def columns(self) -> list[Column]:
+        """Return the columns in the order of ``UsageRow``."""
+        marks = [self._marks.get(row, ("", "")) for row in range(len(self))] if self._marks else []
+        return [
+            [self._epoch] * len(self),
+            self._partitions,
+            self._offsets,
+            self._indexes,
+            self._stored_ms,
+            *_event_columns(self._named, [event.data for event in self._named]),
+            [forwarded for forwarded, _ in marks] or [""] * len(self),
+            [replays for _, replays in marks] or [""] * len(self),
+        ]
+
+    def _add_any(self, record: KafkaRecord) -> int:
+        """Take a record of any shape, frames included; return its events that are malformed."""
+        marks = _marks_of(record.headers)
+        malformed = 0
+        for index, event in enumerate(decode_record(record.value, record.headers)):
+            if not isinstance(event, UsageEvent):
+                malformed += 1
+                continue
+            if marks is not None:
+                self._marks[len(self)] = marks
+            self._named.append(event)
+            self._offsets.append(record.offset)
+            self._stored_ms.append(record.timestamp)
+            self._indexes.append(index)
+        return malformed
+
+
+def _plain(value: bytes | None, headers: Headers) -> CloudEvent | None:
+    """Return the one structured event of a record without other headers; None: look closer."""
+    if not value or (headers and (len(headers) > 1 or headers[0] != _PLAIN)):
+        return None
+    try:
+        event = decode_plain(value)
+        check_data(event.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, MalformedEventError):
+        return None
+    return event if _is_number(event.sequence) else None
+
+
+def _is_number(sequence: str | None) -> bool:
+    return sequence is None or (sequence.isdigit() and sequence.isascii() and len(sequence) <= 18)
+
+
+def _marks_of(headers: Headers) -> tuple[str, str] | None:
+    named = dict(headers)
+    if FORWARDED_HEADER not in named and REPLAYED_HEADER not in named:
+        return None
+    forwarded, replays = named.get(FORWARDED_HEADER, b""), named.get(REPLAYED_HEADER, b"")
+    return forwarded.decode("utf-8", "replace"), replays.decode("utf-8", "replace")
+
+
+def _event_columns(
+    named: Sequence[CloudEvent | UsageEvent], data: Sequence[UsageData]
+) -> list[Column]:
+    """Return the columns from ``event_at`` to ``attributes``."""
+    return [
+        _within([each.end_us for each in data]),
+        [each.source for each in named],
+        [each.id for each in named],
+        [None if each.sequence is None else int(each.sequence) for each in named],
+        [each.pool for each in data],
+        [each.entitlement for each in data],
+        [each.tenant for each in data],
+        [each.model for each in data],
+        [each.reservation_id for each in data],
+        [each.served_class or "" for each in data],
+        [each.demoted for each in data],
+        [each.input_tokens for each in data],
+        [each.cache_read_tokens for each in data],
+        [each.cache_write_tokens for each in data],
+        [each.output_tokens for each in data],
+        [each.reasoning_tokens for each in data],
+        _within([each.start_us for each in data]),
+        _within([each.requested_us for each in data]),
+        _within_or_none([each.first_token_us for each in data]),
+        [each.final for each in data],
+        [each.outcome for each in data],
+        [each.attributes for each in data],
+    ]
+
+
+def _within(instants_us: list[int]) -> list[int]:
+    """Return instants that their column can hold; an event's are never negative."""
+    if not instants_us or max(instants_us) <= AT_US_MAX:
+        return instants_us
+    return [min(each, AT_US_MAX) for each in instants_us]
+
+
+def _within_or_none(instants_us: list[int | None]) -> list[int | None]:
+    if max((each for each in instants_us if each is not None), default=0) <= AT_US_MAX:
+        return instants_us
+    return [None if each is None else min(each, AT_US_MAX) for each in instants_us]
