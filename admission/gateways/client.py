@@ -122,4 +122,5 @@ class GatewayClient:
             meter=Meter(reservation, requested_us=requested_us, attributes=attributes),
             limits=self._limits,
             now_us=self._now_us,
+            source=self.source,
         )
