@@ -1,0 +1,403 @@
+"""A lane: one seed with topics, groups and a database of its own on the campaign's servers.
+
+Streams and history live and die by the lane's plan while its generator emits; in the end both run
+undisturbed until everything is settled, and the oracle compares.  Many lanes run side by side,
+because most of a restart is waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+
+from deploy.local.provision import provision
+from schemas.connections import KafkaOptions
+from schemas.partitioning import partition_of
+from schemas.specs import (
+    Amounts,
+    EntitlementSpec,
+    Metering,
+    PoolRecord,
+    PoolRef,
+    PoolSpec,
+    Qos,
+    Replicas,
+    ServiceClass,
+)
+from schemas.topics import POOLS as POOLS_TOPIC
+from schemas.topics import STREAMS_APP
+from schemas.wire import encode
+from streams.changelog import read_totals
+from streams.history.service import GROUP as HISTORY_GROUP
+from streams.kafka import client_kwargs
+from tests.faults import observed
+from tests.faults.account import Account
+from tests.faults.compaction import compact, records_of
+from tests.faults.fuse import Act, Fuse, Point
+from tests.faults.generator import Generator
+from tests.faults.groups import bury_members
+from tests.faults.launch_history import SABOTAGE
+from tests.faults.mill import (
+    ENTITLEMENTS,
+    HORIZON_S,
+    IDLE_POOL,
+    LATENESS_MINUTE_S,
+    LATENESS_SECOND_S,
+    POOLS,
+    Mill,
+)
+from tests.faults.oracle import Judgement, judge
+from tests.faults.plan import Life, Meeting, Plan, StreamsStep, Zombie
+from tests.faults.processes import Child, environment
+from tests.faults.servers import Servers
+from tests.faults.tally import Tally
+from tests.faults.waiting import AWAY, StuckError, until
+
+PARTITIONS: Final = 4
+OWNED: Final = "event=partition_owned"
+SESSION_PERCENT: Final = 10
+"""Kills whose member is left in the group until its session ends."""
+POINT_S_MAX: Final = 45.0
+"""How long a process may take to come to its point before it is killed where it is."""
+OWNED_S_MAX: Final = 120.0
+ZOMBIE_S_MAX: Final = 30.0
+SETTLED_S_MAX: Final = 240.0
+WINDOWS_S_MAX: Final = 60.0
+UNPLANNED_MAX: Final = 60
+"""Ends that nobody ordered (a broker that is away causes some); beyond it the lane gives up."""
+PAUSE_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the oracle said of a lane."""
+
+    seed: int
+    events: int
+    judgement: Judgement
+
+
+@dataclass
+class Lane:
+    """One seed."""
+
+    seed: int
+    plan: Plan
+    servers: Servers
+    folder: Path
+    tally: Tally
+    calm: asyncio.Lock
+    """Held by who must not be disturbed by a fault of the broker."""
+    say: Callable[[str], None]
+    sabotage: str = ""
+    records_per_burst: int = 40
+    burst_pause_s: float = 0.15
+    children: list[Child] = field(default_factory=list)
+    _starts: int = 0
+
+    def __post_init__(self) -> None:
+        self.name = f"faults{self.seed}"
+        self.options = KafkaOptions(
+            bootstrap=self.servers.broker.bootstrap_servers,
+            topic_prefix=f"{self.name}-",
+            group_prefix=f"{self.name}-",
+            partitions=PARTITIONS,
+        )
+        self.rng = random.Random(f"lane {self.seed}")
+        self.generator = Generator(
+            self.options, Mill(random.Random(f"mill {self.seed}"), Account())
+        )
+
+    # --- the whole -------------------------------------------------------------------------------
+
+    async def run(self) -> Outcome:
+        """Live through the plan and return what the oracle says."""
+        self.folder.mkdir(parents=True)
+        await self._provision()
+        stop = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    self.generator.run(
+                        stop, records=self.records_per_burst, pause_s=self.burst_pause_s
+                    )
+                )
+                async with asyncio.TaskGroup() as processes:
+                    processes.create_task(self._live_streams())
+                    processes.create_task(self._live_history())
+                stop.set()
+            return await self._judge()
+        finally:
+            for child in self.children:
+                child.kill()
+            await self.generator.close()
+
+    async def _provision(self) -> None:
+        await self.servers.database.execute(f"CREATE DATABASE {self.name}")
+        await provision(self.options, client=client_kwargs(self.options))
+        async with AIOKafkaProducer(**client_kwargs(self.options), acks="all") as producer:
+            for name in (*POOLS, IDLE_POOL):
+                await producer.send_and_wait(
+                    self.options.topic(POOLS_TOPIC),
+                    encode(pool_record(name)),
+                    key=name.encode(),
+                    partition=partition_of(name, PARTITIONS),
+                )
+
+    # --- lives -----------------------------------------------------------------------------------
+
+    async def _live_streams(self) -> None:
+        for number, step in enumerate(self.plan.streams, start=1):
+            self.say(f"seed {self.seed}: streams {number}/{len(self.plan.streams)} {step}")
+            await self._step(step)
+
+    async def _step(self, step: StreamsStep) -> None:
+        match step:
+            case Life():
+                await self._live("streams", step)
+            case Meeting():
+                await self._meet(step)
+            case Zombie():
+                async with self.calm:
+                    await self._pause_and_wake()
+
+    async def _live_history(self) -> None:
+        for number, life in enumerate(self.plan.history, start=1):
+            self.say(f"seed {self.seed}: history {number}/{len(self.plan.history)} {life}")
+            await self._live("history", life)
+
+    async def _live(self, kind: str, life: Life) -> None:
+        """Start a process, and again while it ends by itself, until it was killed as planned."""
+        while True:
+            child = self._start(kind, life)
+            within_s = life.after_s if life.point is Point.RANDOM else POINT_S_MAX
+            ended = await child.ended(within_s=within_s)
+            if ended and not child.has_burnt:
+                await self._unplanned(child)
+                continue
+            if not ended:
+                child.kill()
+            self.tally.kills[kind, life.point.value if child.has_burnt else "random"] += 1
+            await self._bury(kind)
+            if child.has_burnt or life.point is Point.RANDOM:
+                return
+
+    def _start(self, kind: str, life: Life | None = None, **fuse: str) -> Child:
+        self._starts += 1
+        name = f"{kind}-{self._starts}"
+        about = Fuse()
+        if life is not None and life.point is not Point.RANDOM:
+            about = Fuse(
+                point=life.point,
+                passage=life.passage,
+                act=Act(fuse.get("act", Act.KILL)),
+                report=self.folder / f"{name}.burnt",
+                about=fuse.get("about", ""),
+            )
+        dsn = self.servers.database.server.dsn(self.name)
+        environ = environment(self.options, clickhouse_dsn=dsn)
+        if self.sabotage == "row":
+            environ[SABOTAGE] = self.sabotage
+        child = Child.start(
+            f"tests.faults.launch_{kind}",
+            name=name,
+            folder=self.folder,
+            environ=environ,
+            fuse=about,
+        )
+        self.children.append(child)
+        self.tally.starts[f"{kind} {self.seed}"] += 1
+        return child
+
+    async def _unplanned(self, child: Child) -> None:
+        self.tally.unplanned.append(f"seed {self.seed}: {child.last_words()}")
+        self.say(self.tally.unplanned[-1][:300])
+        if len(self.tally.unplanned) > UNPLANNED_MAX:
+            raise StuckError(f"too many ends that nobody ordered; {self.tally.unplanned[-1]}")
+        await asyncio.sleep(PAUSE_S)
+
+    async def _bury(self, kind: str) -> None:
+        """Take the dead out of the group at once, most of the time."""
+        if self.rng.randrange(100) < SESSION_PERCENT:
+            return
+        try:
+            await bury_members(self.options, STREAMS_APP if kind == "streams" else HISTORY_GROUP)
+        except AWAY:
+            return  # the broker is away: the session ends by itself
+
+    # --- two workers -----------------------------------------------------------------------------
+
+    async def _meet(self, meeting: Meeting) -> None:
+        """Let two workers share the partitions, then let one go; the other is killed in the end."""
+        first = self._start("streams")
+        await asyncio.sleep(meeting.joins_after_s)
+        second = self._start("streams")
+        for child in (first, second):
+            await child.wrote(OWNED, within_s=OWNED_S_MAX)
+        await asyncio.sleep(meeting.together_s)
+        goes, stays = (first, second) if meeting.first_goes else (second, first)
+        if meeting.is_killed:
+            self.tally.kills["streams", "beside_another"] += goes.kill()
+        else:
+            self.tally.other["workers that left in order"] += await goes.leave()
+        await asyncio.sleep(meeting.together_s)
+        self.tally.kills["streams", "random"] += stays.kill()
+        self.tally.other["workers that joined another"] += 1
+        await self._bury("streams")
+
+    async def _pause_and_wake(self) -> None:
+        """Pause a worker past its session with a write on its way, wake it, compact, go on."""
+        zombie = self._start(
+            "streams",
+            Life(Point.AFTER_VERDICTS),
+            act=Act.STOP.value,
+            about=f"t|{IDLE_POOL}|",
+        )
+        await until(lambda: self._idle_until(zombie), what="a paused worker", within_s=OWNED_S_MAX)
+        heir = self._start("streams")
+        await heir.wrote(OWNED, within_s=OWNED_S_MAX)
+        await self.generator.send_to(IDLE_POOL, 20)
+        await until(self._idle_is_counted, what="the heir counts", within_s=OWNED_S_MAX, poll_s=1.0)
+        before = await self._idle_writes()
+        zombie.wake()
+        landed = await self._lands(before)
+        self.tally.other["workers paused past their session and woken"] += 1
+        self.tally.other["late writes of a former owner that landed"] += landed
+        self.tally.kills["streams", "woken"] += zombie.kill()
+        self.tally.kills["streams", "random"] += heir.kill()
+        await self._bury("streams")
+        removed = await compact(self.options)
+        self.tally.other["compactions forced"] += 1
+        self.tally.other["changelog records compacted away"] += removed
+
+    async def _idle_until(self, zombie: Child) -> bool:
+        """Feed the idle pool until the worker has stopped itself before the write about it."""
+        if not zombie.is_running:
+            raise StuckError(zombie.last_words())
+        if zombie.has_burnt:
+            return True
+        await self.generator.send_to(IDLE_POOL, 4)
+        return False
+
+    async def _idle_is_counted(self) -> bool:
+        wanted = self.generator.mill.account.sums()
+        totals = await read_totals(self.options)
+        return all(
+            (found := totals.get(owner)) is not None and found.events == sums.events
+            for owner, sums in wanted.items()
+            if owner[0] == IDLE_POOL
+        )
+
+    async def _idle_writes(self) -> int:
+        """Return the last offset at which the changelog holds something of the idle pool."""
+        key = f"t|{IDLE_POOL}|".encode()
+        offsets = [
+            each.offset
+            for each in await records_of(self.options)
+            if each.key is not None and each.key.startswith(key) and each.value is not None
+        ]
+        return max(offsets, default=-1)
+
+    async def _lands(self, before: int) -> bool:
+        """Wait for the late write to be in the changelog; False when it never comes."""
+
+        async def landed() -> bool:
+            return await self._idle_writes() > before
+
+        try:
+            await until(landed, what="a late write", within_s=ZOMBIE_S_MAX, poll_s=0.5)
+        except StuckError:
+            return False
+        return True
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    async def _judge(self) -> Outcome:
+        """Let both run undisturbed until everything is settled, then compare."""
+        await self.generator.send_to(IDLE_POOL, 20)
+        if self.sabotage == "event":
+            self.generator.mill.for_pool(POOLS[0], 1, now_us=1)
+        keepers = [asyncio.create_task(self._keep(kind)) for kind in ("streams", "history")]
+        try:
+            await self._settled()
+            found = await observed.found_in(self.options, self.servers.database, self.name)
+            log = await observed.log_of(self.options)
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+        account = self.generator.mill.account
+        return Outcome(self.seed, len(log), judge(account, log, found, partitions=PARTITIONS))
+
+    async def _keep(self, kind: str) -> None:
+        """Keep a process running."""
+        while True:
+            child = self._start(kind)
+            while not await child.ended(within_s=60.0):
+                continue
+            await self._unplanned(child)
+
+    async def _settled(self) -> None:
+        database = self.servers.database
+
+        async def ledger() -> bool:
+            return await observed.ledger_reach(self.options) == await observed.ends_of(self.options)
+
+        async def history() -> bool:
+            reach = await observed.history_reach(database, self.name)
+            return reach == await observed.ends_of(self.options)
+
+        async def windows() -> bool:
+            return await observed.windows_agree(database, self.name)
+
+        self.say(f"seed {self.seed}: waiting for the ledger")
+        await until(ledger, what="the ledger at the log's end", within_s=SETTLED_S_MAX, poll_s=1.0)
+        self.say(f"seed {self.seed}: waiting for history")
+        await until(history, what="history at the log's end", within_s=SETTLED_S_MAX, poll_s=1.0)
+        self.say(f"seed {self.seed}: waiting for the windows")
+        try:
+            await until(windows, what="windows", within_s=WINDOWS_S_MAX, poll_s=1.0)
+        except StuckError:
+            return  # the oracle says which
+
+
+def pool_record(name: str) -> PoolRecord:
+    """Return a pool whose windows close soon, so that a campaign sees it happen."""
+    return PoolRecord(
+        pool=PoolSpec(
+            name=name,
+            model="model",
+            replicas=Replicas(min=1, max=2),
+            per_replica=Amounts(
+                tokens_per_second=Decimal(1_000), kv_cache_gib=Decimal(8), concurrency=16
+            ),
+            kv_bytes_per_token=1_000,
+            metering=Metering(
+                acceptance_horizon_seconds=HORIZON_S,
+                lateness_second_seconds=LATENESS_SECOND_S,
+                lateness_minute_seconds=LATENESS_MINUTE_S,
+            ),
+        ),
+        entitlements=tuple(_entitlement(uid, name) for uid in ENTITLEMENTS),
+    )
+
+
+def _entitlement(uid: str, pool: str) -> EntitlementSpec:
+    return EntitlementSpec(
+        uid=uid,
+        tenant_id=f"tenant-{uid}",
+        pool_ref=PoolRef(name=pool),
+        qos=Qos(service_class=ServiceClass.SPOT),
+    )
+
+
+def events_of(outcomes: Sequence[Outcome]) -> int:
+    """Return how many events were read in all lanes, copies included."""
+    return sum(each.events for each in outcomes)

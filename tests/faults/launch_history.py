@@ -1,0 +1,75 @@
+"""Runs history with a fuse: production's own entry, its database client and its feed wrapped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+
+from schemas.connections import ClickHouseOptions
+from streams.history import client, feed, service, writer
+from streams.history.settings import Settings
+from tests.faults.fuse import Fuse, Point
+
+FUSE: Final = Fuse.from_env(os.environ)
+FIRST_TABLE: Final = "usage_raw"
+SABOTAGE: Final = "FAULTS_SABOTAGE"
+"""Set by the campaign's check of itself: the first rows of usage are lost."""
+
+
+class FusedClient:
+    """A ClickHouse client whose inserts pass the points within a batch."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._loses_row = SABOTAGE in os.environ
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def insert(self, table: str, data: Sequence[Sequence[Any]], **options: Any) -> Any:
+        """Insert columns, if it comes to that."""
+        if table != FIRST_TABLE:
+            FUSE.passes(Point.MID_INSERT)
+        rows = len(data[0])
+        if self._loses_row and table == FIRST_TABLE:
+            self._loses_row = False
+            data = _slice(data, 1, rows)
+        if rows > 1 and FUSE.due(Point.TORN_INSERT):
+            self._real.insert(table, _slice(data, 0, rows // 2), **options)
+            FUSE.burn()
+        return self._real.insert(table, data, **options)
+
+
+class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types
+    """A consumer that passes the point before a commit."""
+
+    async def commit(self, offsets: Any = None) -> None:
+        """Commit, if it comes to that."""
+        FUSE.passes(Point.BEFORE_COMMIT)
+        await super().commit(offsets)
+
+
+def _slice(data: Sequence[Sequence[Any]], begin: int, end: int) -> list[Sequence[Any]]:
+    return [column[begin:end] for column in data]
+
+
+def connect(options: ClickHouseOptions) -> Any:
+    """Return a client with a fuse."""
+    return FusedClient(client.connect(options))
+
+
+def main() -> int:
+    """Run history."""
+    setattr(writer, "connect", connect)  # noqa: B010 - the writer has no door for another client
+    setattr(feed, "AIOKafkaConsumer", FusedConsumer)  # noqa: B010 - nor the feed for a consumer
+    settings = Settings.from_env(os.environ, read_text=lambda path: Path(path).read_text())
+    return service.run(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

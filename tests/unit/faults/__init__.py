@@ -1,0 +1,1 @@
+"""The fault campaign's own parts: it must be able to fail."""
