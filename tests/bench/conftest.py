@@ -7,6 +7,10 @@ from typing import Final
 import pytest
 
 from tests.bench.figures import BENCH_FILE, Figure, merge, table
+from tests.integration.conftest import (  # noqa: F401 - the run's one broker
+    kafka_bootstrap,
+    kafka_jars,
+)
 
 _MEASURED: Final = pytest.StashKey[list[Figure]]()
 

@@ -1,8 +1,9 @@
 """Figures: what the benches measured, each beside a ceiling measured in the same run.
 
-A ceiling is the least that the same machine needs for as much (a bare sort, an empty call), so a
-ratio says something where a time alone would not.  ``build/bench.json`` is a list of
-``{name, value, unit, ceiling, ratio}``; what one run did not measure stays in it.
+A ceiling is what the same machine needs or does at best (a bare sort, an empty call, a bare loop),
+so a ratio says something where a time alone would not.  A ratio is always value by ceiling: of
+times and sizes less is better, of rates more, and the table says which.  ``build/bench.json`` is a
+list of ``{name, value, unit, ceiling, ratio}``; what one run did not measure stays in it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ class Figure(NamedTuple):
     unit: str
     ceiling: float
     ceiling_name: str
+    more_is_better: bool = False
+    """A rate, not a time or a size."""
 
     @property
     def ratio(self) -> float:
-        """Return how many times the ceiling it takes."""
+        """Return how many times the ceiling it takes, or does."""
         return self.value / self.ceiling if self.ceiling else 0.0
 
 
@@ -40,7 +43,7 @@ def merge(path: Path, figures: Sequence[Figure]) -> None:
             "value": round(each.value, 4),
             "unit": each.unit,
             "ceiling": round(each.ceiling, 4),
-            "ratio": round(each.ratio, 2),
+            "ratio": round(each.ratio, 3),
         }
         for each in figures
     }
@@ -51,9 +54,11 @@ def merge(path: Path, figures: Sequence[Figure]) -> None:
 
 def table(figures: Sequence[Figure]) -> list[str]:
     """Return the figures as lines of columns."""
-    width = max((len(each.name) for each in figures), default=0)
+    name_chars = max((len(each.name) for each in figures), default=0)
+    unit_chars = max((len(each.unit) for each in figures), default=0)
     return [
-        f"{each.name:<{width}} {each.value:>11.3f} {each.unit:<3}"
-        f" {each.ratio:>8.1f} x {each.ceiling_name} ({each.ceiling:.3f} {each.unit})"
+        f"{each.name:<{name_chars}} {each.value:>13,.3f} {each.unit:<{unit_chars}}"
+        f" {each.ratio:>8.2f} x {each.ceiling_name} ({each.ceiling:,.3f};"
+        f" {'more' if each.more_is_better else 'less'} is better)"
         for each in figures
     ]

@@ -75,6 +75,17 @@ class Child:
         return before.cpu_s + part * (after.cpu_s - before.cpu_s)
 
 
+async def ended_with(child: Child, text: str, *, deadline_s: float) -> str:
+    """Return the line of its log that begins with ``text``, once it is there."""
+    async with asyncio.timeout(deadline_s):
+        while True:
+            lines = [line for line in child.log.read_text().splitlines() if line.startswith(text)]
+            if lines:
+                return lines[-1]
+            assert child.process.poll() is None, f"the process ended: {child.log.read_text()}"
+            await asyncio.sleep(SAMPLE_S)
+
+
 def start_worker(site: Site, log: Path, **settings: str) -> Child:
     """Start one streams worker, as an operator starts it."""
     return _start(["-c", SCRIPT], log, {**environment(site.options), **settings})
@@ -84,6 +95,12 @@ def start_module(module: str, site: Site, log: Path, *, changelog: str) -> Child
     """Start one of the bench's own programs."""
     job = msgspec.json.encode(Job(site.options, site.traffic, changelog)).decode()
     return _start(["-m", module, job], log, {})
+
+
+def start_paced(pace: msgspec.Struct, log: Path) -> Child:
+    """Start the paced emitter."""
+    order = msgspec.json.encode(pace).decode()
+    return _start(["-m", "tests.bench.metering.pace", order], log, {})
 
 
 def _start(arguments: list[str], log: Path, settings: Mapping[str, str]) -> Child:

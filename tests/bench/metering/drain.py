@@ -18,13 +18,13 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorFor
 
 from schemas.ledger import PartitionEntry, decode_entry
 from schemas.topics import CONSUMPTION_TABLE, USAGE, changelog_topic
-from streams.kafka import client_kwargs, log_bounds, read_range
 from streams.core.restore import stored_key
+from streams.kafka import client_kwargs, log_bounds, read_range
 from tests.bench.metering.child import Child
 from tests.bench.metering.site import Site
+from tests.integration.streams.loop import until
 
 DRAINED_S_MAX: Final = 120.0
-POLL_S: Final = 0.2
 CHANGELOG: Final = changelog_topic(CONSUMPTION_TABLE)
 
 
@@ -61,10 +61,9 @@ async def watch(site: Site, children: Sequence[Child], *, group: str) -> None:
     tasks = [asyncio.create_task(child.sample()) for child in children]
     drained = asyncio.create_task(_drained(site, group))
     try:
-        async with asyncio.timeout(DRAINED_S_MAX):
-            done, _ = await asyncio.wait([*tasks, drained], return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
+        done, _ = await asyncio.wait([*tasks, drained], return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
     finally:
         for each in (*tasks, drained):
             each.cancel()
@@ -76,9 +75,12 @@ async def _drained(site: Site, group: str) -> None:
     ends = {TopicPartition(topic, partition): end for partition, end in site.ends.items()}
     admin = AIOKafkaAdminClient(**client_kwargs(site.options))
     await admin.start()
+
+    async def has_committed() -> bool:
+        return await _has_committed(admin, group, ends)
+
     try:
-        while not await _has_committed(admin, group, ends):
-            await asyncio.sleep(POLL_S)
+        await until(has_committed, what="the commit of the whole log", deadline_s=DRAINED_S_MAX)
     finally:
         await admin.close()
 
@@ -133,3 +135,20 @@ def between(
     events = counted_at(taken, last_s) - counted_at(taken, first_s)
     cpu_s = sum(child.cpu_s(first_s, last_s) for child in children)
     return Drained(events, last_s - first_s, cpu_s)
+
+
+def steady(taken: Sequence[Step], children: Sequence[Child]) -> Drained:
+    """Return what was drained while every partition was under way in the last generation.
+
+    Workers that share partitions join one after another: what the first did alone, and what was
+    left to one when the other had finished, would say nothing about both.
+    """
+    generation = max(each.generation for each in taken)
+    by_partition: dict[int, list[float]] = {}
+    for each in taken:
+        if each.generation == generation:
+            by_partition.setdefault(each.partition, []).append(each.at_s)
+    first_s = max(instants[0] for instants in by_partition.values())
+    last_s = min(instants[-1] for instants in by_partition.values())
+    assert first_s < last_s, "the log is too short for all workers to be at work at once"
+    return between(taken, children, first_s, last_s)

@@ -25,14 +25,13 @@ from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
 from schemas.specs import PoolRecord
 from schemas.topics import CHANGELOGS, POOLS, USAGE, VERDICTS, Timestamps, Topic, topic_config
-from schemas.units import US_PER_S
 from schemas.wire import encode
 from streams.kafka import client_kwargs
 from tests.bench.metering.sizes import BATCH_BYTES
 from tests.bench.metering.traffic import Produced, Traffic, pool_records, records_of
+from tests.integration.streams.loop import until
 
 READY_S_MAX: Final = 20.0
-POLL_S: Final = 0.05
 IN_FLIGHT: Final = 256
 """Record batches under way while a log is stored."""
 
@@ -68,7 +67,9 @@ class Site:
             await admin.delete_topics(names)
             await _until_gone(admin, names)
             await _create(admin, self.options, [t for t in _topics() if t.name in RENEWED])
-        return replace(self, options=replace(self.options, group_prefix=f"g{uuid.uuid4().hex[:8]}-"))
+        return replace(
+            self, options=replace(self.options, group_prefix=f"g{uuid.uuid4().hex[:8]}-")
+        )
 
     async def drop(self) -> None:
         """Delete every topic."""
@@ -134,15 +135,18 @@ async def _create(
     refused = [error for error in response.topic_errors if error[1]]
     assert not refused, f"topics not created: {refused}"
     names = [topic.name for topic in wanted]
-    async with asyncio.timeout(READY_S_MAX):
-        while not all(map(_has_leaders, await admin.describe_topics(names))):
-            await asyncio.sleep(POLL_S)
+
+    async def have_leaders() -> bool:
+        return all(map(_has_leaders, await admin.describe_topics(names)))
+
+    await until(have_leaders, what="leaders of the topics", deadline_s=READY_S_MAX)
 
 
 async def _until_gone(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
-    async with asyncio.timeout(READY_S_MAX):
-        while set(names) & set(await admin.list_topics()):
-            await asyncio.sleep(POLL_S)
+    async def are_gone() -> bool:
+        return not set(names) & set(await admin.list_topics())
+
+    await until(are_gone, what="deleted topics to go", deadline_s=READY_S_MAX)
 
 
 def _has_leaders(topic: Any) -> bool:
@@ -216,9 +220,7 @@ class _Storing:
         batch = self._open.pop(partition)
         self._ends[partition] = self._ends.get(partition, 0) + batch.record_count()
         batch.close()
-        self._sent.append(
-            await self._producer.send_batch(batch, self._topic, partition=partition)
-        )
+        self._sent.append(await self._producer.send_batch(batch, self._topic, partition=partition))
         if len(self._sent) >= IN_FLIGHT:
             await asyncio.gather(*self._sent)
             self._sent.clear()

@@ -12,10 +12,11 @@ from typing import Final
 SCALE: Final = int(os.environ.get("TOKENPOOLS_BENCH_SCALE", "100"))
 ROUNDS: Final = int(os.environ.get("TOKENPOOLS_BENCH_ROUNDS", "5"))
 
-POOLS: Final = 100
-ENTITLEMENTS: Final = 10
-"""Per pool: 1,000 keys."""
 PARTITIONS: Final = 16
+POOLS: Final = 32
+"""Two in each partition."""
+ENTITLEMENTS: Final = 32
+"""Per pool: 1,024 keys."""
 GATEWAYS: Final = 4
 """Numbering sources."""
 FRAME_EVENTS: Final = 64

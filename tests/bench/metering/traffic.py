@@ -1,7 +1,7 @@
 """Traffic: pools, and the usage events that gateways of ours emit for them, as record bytes.
 
-Event ``n`` belongs to key ``n`` modulo the keys, so every key is as busy as any other; a frame holds
-events of one gateway and one pool, which is how a gateway's linger makes them.
+Event ``n`` belongs to key ``n`` modulo the keys, so every key is as busy as any other; a frame
+holds events of one gateway and one pool, which is how a gateway's linger makes them.
 """
 
 from __future__ import annotations
@@ -210,4 +210,3 @@ def framed(shape: Shape, frame: Sequence[bytes]) -> tuple[bytes, Headers]:
             return b"\n".join(frame) + b"\n", [(CONTENT_TYPE_HEADER, NDJSON)]
         case Shape.ARRAY:
             return b"[" + b",".join(frame) + b"]", [(CONTENT_TYPE_HEADER, BATCH)]
-
