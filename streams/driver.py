@@ -176,6 +176,10 @@ class Consumer(faust_driver.Consumer):
         """Let the commit loop commit ``tp`` up to and including the offset ``through``."""
         self._acknowledged[tp] = through
 
+    def behind(self, tp: TP, through: int) -> int:
+        """Return how many offsets the partition's end is beyond ``through``, at the last poll."""
+        return max(0, self.highwater(tp) - through - 1)
+
     # --- fetching --------------------------------------------------------------------------------
 
     async def _getmany(

@@ -31,7 +31,7 @@ BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between attempts; the last one repeats until the attempts are used up."""
 
 ATTEMPTS_MAX: Final = 60
-RECORD_BATCH_BYTES_MAX: Final = 4 * 1_048_576
+RECORD_BATCH_BYTES_MAX: Final = 8 * 1_048_576
 """Uncompressed, of one atomic batch."""
 WIRE_BYTES_MAX: Final = 1_048_576
 """Compressed, which is what a broker counts: the limit of most topics."""

@@ -1,9 +1,11 @@
 """The meter: the ledger's partitions that this worker owns, and the order in which it writes.
 
-Verdicts, forwards and rollups of a batch are acknowledged before its changelog batch, and that
-before the offset may be committed.  All are keyed by position or version, so whatever is repeated
-after a crash changes nothing.  Any failed write ends the process: it starts again from the
-changelog.
+One fold after the other: what a fold changes is built as one record batch, put into memory and
+handed to the pipeline, and the next is folded while it is written.  Verdicts, forwards and rollups
+are acknowledged before the fold's changelog batch, that before its offset may be committed, and the
+changelog batches of a partition one after the other.  All are keyed by position or version, so
+whatever is repeated after a crash changes nothing.  Any failed write ends the process, memory and
+all: it starts again from the changelog.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -23,21 +24,23 @@ from schemas.pools import Pool
 from schemas.positions import Position
 from schemas.rollups import rollup_key
 from schemas.topics import CONSUMPTION_TABLE, ROLLUPS, USAGE, VERDICTS, changelog_topic
-from schemas.verdicts import VerdictKind
 from schemas.wire import encode
-from streams import metrics
-from streams.core.judge import NOTHING_BOUND, Bound, Record
-from streams.core.ledger import fold
-from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
-from streams.core.restore import Restored, base_of, changes_of, removed, restore
-from streams.record_batches import BatchTooLargeError, Outgoing
+from streams import folds, metrics
+from streams.core.judge import Record
+from streams.core.ledger import Limits, fold, rest
+from streams.core.outcome import Increment, Outcome, Place, apply, with_verdicts_offset
+from streams.core.restore import Restored, changes_of, restore, rewritten
+from streams.owned import Owned
+from streams.pipeline import Pipeline, Write
+from streams.record_batches import BatchTooLargeError, Built, Outgoing
 from streams.takeover import published, verify_logs
 
 log = logging.getLogger(__name__)
 
-FOLD_BYTES_MAX: Final = 1_048_576
-"""Bytes of usage folded at once: what they change must fit one record batch."""
-FOLD_RECORDS_MAX: Final = 2_000
+FOLD_BYTES_MAX: Final = 4 * 1_048_576
+"""Bytes of usage folded at once; what they change should fit one record batch."""
+IDLE_S: Final = 1.0
+"""A partition that folds nothing for so long publishes what it holds back."""
 TOMBSTONES_MAX: Final = 5_000
 """Superseded keys removed in one record batch."""
 
@@ -51,6 +54,8 @@ Changes = Sequence[tuple[bytes, bytes | None]]
 OnServed = Callable[[Sequence[Increment]], None]
 Store = Callable[[int, Changes, int], None]
 """Told of an acknowledged record batch of the changelog: partition, records, first offset."""
+OnWritten = Callable[[int, int], None]
+"""Told through which offset a partition is written: partition, offset."""
 
 
 def _nobody_served(increments: Sequence[Increment]) -> None:
@@ -58,6 +63,10 @@ def _nobody_served(increments: Sequence[Increment]) -> None:
 
 
 def _nothing_stored(partition: int, changes: Changes, first_offset: int) -> None:
+    """Tell nobody."""
+
+
+def _nothing_written(partition: int, through: int) -> None:
     """Tell nobody."""
 
 
@@ -82,28 +91,15 @@ class Writer(Protocol):
     async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
         """Write the records in order; return the last one's offset."""
 
-    async def send_atomically(self, topic: str, partition: int, records: Changes) -> int:
-        """Write all records as one record batch."""
+    def build(self, records: Changes) -> Built:
+        """Return one record batch of all records, or raise ``BatchTooLargeError``."""
+
+    async def send_built(self, topic: str, partition: int, built: Built) -> int:
+        """Write a record batch; return the offset of its first record."""
 
 
 class HoleError(TokenpoolsError):
     """Records were lost between the fetch and the fold: never skipped, the process ends."""
-
-
-@dataclass
-class Owned:
-    """One partition while this worker owns it."""
-
-    place: Place
-    states: States
-    generations: dict[bytes, int] = field(default_factory=dict)
-    bound: Bound = NOTHING_BOUND
-
-    @property
-    def folded_through(self) -> int:
-        """The last offset folded in of the present epoch; -1: none."""
-        position = self.states.position
-        return position.offset if position and position.epoch == self.place.epoch else -1
 
 
 class Meter:
@@ -115,20 +111,28 @@ class Meter:
         *,
         book: Book,
         publisher: Writer,
-        marks_max: int,
+        pipeline: Pipeline,
+        limits: Limits,
     ) -> None:
         self._options = options
         self._book = book
         self._publisher = publisher
-        self._marks_max = marks_max
+        self._pipeline = pipeline
+        self._limits = limits
         self._owned: dict[int, Owned] = {}
+        self._is_finishing = False
         self._on_served: OnServed = _nobody_served
         self._store: Store = _nothing_stored
+        self._on_written: OnWritten = _nothing_written
 
     def connect(self, *, store: Store, on_served: OnServed) -> None:
         """Say who is told of what was written, and of the tokens that were served."""
         self._store = store
         self._on_served = on_served
+
+    def tell(self, on_written: OnWritten) -> None:
+        """Say who may commit what was written."""
+        self._on_written = on_written
 
     # --- ownership -------------------------------------------------------------------------------
 
@@ -140,8 +144,10 @@ class Meter:
     async def adopt(self, stored: Mapping[int, Stored], *, generation: int) -> dict[int, Owned]:
         """Return the partitions as their changelogs and ``verdicts`` leave them.
 
-        Refuses a log that is not the one the ledger was made from.
+        Refuses a log that is not the one the ledger was made from.  What this worker still had to
+        write in a former generation is waited for, so that it is among what was stored.
         """
+        await self._pipeline.drained()
         restored = {partition: restore(records.items()) for partition, records in stored.items()}
         epoch = self._book.epoch
         entries = {
@@ -157,6 +163,7 @@ class Meter:
                 states=each.states,
                 generations=each.generations,
                 bound=bounds[partition],
+                verdicts_offset=entries[partition].verdicts_offset if partition in entries else 0,
             )
             for partition, each in restored.items()
         }
@@ -181,7 +188,8 @@ class Meter:
         for partition, each in restored.items():
             for start in range(0, len(each.superseded), TOMBSTONES_MAX):
                 keys = each.superseded[start : start + TOMBSTONES_MAX]
-                await self._write(partition, [(key, None) for key in keys])
+                changes = [(key, None) for key in keys]
+                await self._send(partition, changes, self._publisher.build(changes))
 
     def resume_at(self, partition: int) -> int:
         """Return the offset from which the partition must be read."""
@@ -203,51 +211,49 @@ class Meter:
     # --- folding ---------------------------------------------------------------------------------
 
     async def fold(
-        self, partition: int, records: Sequence[Record], *, before: int, generation: int
-    ) -> int | None:
-        """Fold one batch and return the offset through which it is written; None: not owned.
+        self,
+        partition: int,
+        records: Sequence[Record],
+        *,
+        before: int,
+        generation: int,
+        size_bytes: int = 0,
+    ) -> None:
+        """Fold one batch and begin to write it; nothing when the partition is not owned.
 
         ``before`` is the last offset delivered before the batch.
         """
         owned = self._owned.get(partition)
         if owned is None or owned.place.generation != generation:
-            return None
+            return
         if before > owned.folded_through:
             raise HoleError(
                 f"partition {partition}: folded through {owned.folded_through}, but the next batch "
                 f"follows {before}"
             )
-        for part in _parts(records):
-            await self._fold(owned, part)
-        return owned.folded_through
+        begun = 0
+        while begun < len(records):
+            await self._pipeline.room()
+            count = _part_records(len(records), size_bytes, records_max=owned.records_max)
+            part = records[begun : begun + count]
+            outcome = await self._judged(owned, part)
+            if outcome is None:
+                return
+            begun += len(part) if self._settle(owned, outcome, records=len(part)) else 0
+            await asyncio.sleep(0)  # for the writes, and for the next fetch
 
-    async def _fold(self, owned: Owned, records: Sequence[Record]) -> None:
-        begun_s = time.monotonic()
+    async def _judged(self, owned: Owned, records: Sequence[Record]) -> Outcome | None:
+        """Return what the records change; None when the partition is not ours any more.
+
+        Nothing is awaited between this outcome and the states that it was made from.
+        """
+        if not self._is_ours(owned):
+            return None
         outcome = self._judge(owned, records)
         if outcome.misses_spec:
             await self._book.caught_up()
-            outcome = self._judge(owned, records)
-        metrics.REPLAYED.labels(owned.place.partition).inc(outcome.skipped)
-        if outcome.partition is None:
-            return
-        outcome = with_verdicts_offset(outcome, await self._publish(owned, outcome))
-        changes = changes_of(
-            outcome,
-            owned.states,
-            generations=owned.generations,
-            generation=owned.place.generation,
-        )
-        try:
-            await self._write(owned.place.partition, changes)
-        except BatchTooLargeError:
-            if len(records) == 1:
-                raise
-            half = len(records) // 2
-            await self._fold(owned, records[:half])
-            await self._fold(owned, records[half:])
-            return
-        self._settle(owned, outcome)
-        metrics.FOLD_SECONDS.observe(time.monotonic() - begun_s)
+            return self._judge(owned, records) if self._is_ours(owned) else None
+        return outcome
 
     def _judge(self, owned: Owned, records: Sequence[Record]) -> Outcome:
         return fold(
@@ -256,80 +262,114 @@ class Meter:
             specs=self._book.pools,
             place=owned.place,
             bound=owned.bound,
-            marks_max=self._marks_max,
+            limits=self._limits,
         )
 
-    async def _publish(self, owned: Owned, outcome: Outcome) -> int:
-        """Write forwards, rollups and verdicts; return the offset after the last verdict."""
-        partition, partitions = owned.place.partition, owned.place.partitions
-        key = str(partition).encode()
+    def _is_ours(self, owned: Owned) -> bool:
+        return self._owned.get(owned.place.partition) is owned and not self._is_finishing
+
+    def _settle(self, owned: Owned, outcome: Outcome, *, records: int = 1) -> bool:
+        """Build the record batch, put the outcome into memory and begin to write it.
+
+        False, and nothing has changed: the changes of so many records do not fit one batch.
+        """
+        partition, states = owned.place.partition, owned.states
+        metrics.REPLAYED.labels(partition).inc(outcome.skipped)
+        if outcome.partition is None:
+            return True
+        outcome = with_verdicts_offset(outcome, owned.verdicts_offset)
+        changes = changes_of(
+            outcome, states, generations=owned.generations, generation=owned.place.generation
+        )
+        try:
+            built = self._publisher.build(changes)
+        except BatchTooLargeError:
+            if records == 1:
+                raise
+            owned.records_max = records // 2
+            return False
+        rewritten(outcome, states, owned.generations)
+        apply(states, outcome)
+        owned.grow()
+        owned.folded_s = time.monotonic()
+        self._on_served(outcome.increments)
+        folds.count(partition, outcome, states)
+        self._write(owned, outcome, changes, built)
+        return True
+
+    # --- what is held back -----------------------------------------------------------------------
+
+    async def tend(self) -> None:
+        """Publish what idle partitions hold back, for ever."""
+        while True:
+            await asyncio.sleep(IDLE_S)
+            await self._publish_rest(idle_since_s=time.monotonic() - IDLE_S)
+
+    async def finish(self, *, within_s: float) -> None:
+        """Fold nothing more, publish what is held back and wait until everything is written."""
+        self._is_finishing = True
+        try:
+            async with asyncio.timeout(within_s):
+                await self._publish_rest(idle_since_s=time.monotonic())
+                await self._pipeline.drained()
+        except TimeoutError:
+            log.warning("event=drain_timed_out after_s=%.0f: the rest is folded again", within_s)
+        self._pipeline.abandon()
+
+    async def _publish_rest(self, *, idle_since_s: float) -> None:
+        for partition, owned in list(self._owned.items()):
+            if owned.folded_s <= idle_since_s and owned.states.has_unpublished:
+                await self._pipeline.room()
+                if self._owned.get(partition) is owned:
+                    self._settle(owned, rest(owned.states))
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def _write(self, owned: Owned, outcome: Outcome, changes: Changes, built: Built) -> None:
+        partition, through, begun_s = owned.place.partition, owned.folded_through, owned.folded_s
+
+        async def first() -> None:
+            published_through = await self._publish(owned.place, outcome)
+            owned.verdicts_offset = max(owned.verdicts_offset, published_through + 1)
+
+        async def then() -> None:
+            await self._send(partition, changes, built)
+            metrics.FOLD_SECONDS.observe(time.monotonic() - begun_s)
+            if self._owned.get(partition) is owned:
+                self._on_written(partition, through)
+
+        self._pipeline.put(partition, Write(first, then, built.plain_bytes))
+
+    async def _publish(self, place: Place, outcome: Outcome) -> int:
+        """Write forwards, rollups and verdicts; return the offset of the last verdict, or -1."""
+        key = str(place.partition).encode()
         judged = [*outcome.verdicts, *([outcome.judged] if outcome.judged else [])]
         _, _, last = await asyncio.gather(
             self._publisher.send_all(
                 self._options.topic(USAGE),
                 [
-                    (_home(each.pool, partitions), each.key, each.value, each.headers)
+                    (_home(each.pool, place.partitions), each.key, each.value, each.headers)
                     for each in outcome.forwards
                 ],
             ),
             self._publisher.send_all(
                 self._options.topic(ROLLUPS),
-                [(partition, rollup_key(each), encode(each), ()) for each in outcome.rollups],
+                [(place.partition, rollup_key(each), encode(each), ()) for each in outcome.rollups],
             ),
             self._publisher.send_all(
                 self._options.topic(VERDICTS),
-                [(partition, key, encode(each), ()) for each in judged],
+                [(place.partition, key, encode(each), ()) for each in judged],
             ),
         )
-        return last + 1
+        return last
 
-    async def _write(self, partition: int, changes: Changes) -> None:
+    async def _send(self, partition: int, changes: Changes, built: Built) -> None:
         topic = self._options.topic(changelog_topic(CONSUMPTION_TABLE))
-        first_offset = await self._publisher.send_atomically(topic, partition, changes)
+        first_offset = await self._publisher.send_built(topic, partition, built)
         self._store(partition, changes, first_offset)
 
-    def _settle(self, owned: Owned, outcome: Outcome) -> None:
-        """Put a written outcome into memory, and count it."""
-        for entry in outcome.entries:
-            owned.generations[base_of(entry)] = owned.place.generation
-        for base in removed(owned.states, outcome):
-            owned.generations.pop(base, None)
-        apply(owned.states, outcome)
-        self._on_served(outcome.increments)
-        _count(owned, outcome)
 
-
-def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """Yield the records in parts that one fold may take; always at least one record."""
-    start = size = 0
-    for index, record in enumerate(records):
-        grown = size + len(record.value or b"")
-        if index > start and (grown > FOLD_BYTES_MAX or index - start >= FOLD_RECORDS_MAX):
-            yield records[start:index]
-            start, grown = index, len(record.value or b"")
-        size = grown
-    if start < len(records):
-        yield records[start:]
-
-
-def _count(owned: Owned, outcome: Outcome) -> None:
-    partition = owned.place.partition
-    for kind in VerdictKind:
-        number = getattr(outcome.counts, kind.value)
-        if number:
-            metrics.EVENTS.labels(partition, kind.value).inc(number)
-    for verdict in outcome.verdicts:
-        if verdict.verdict is VerdictKind.DEAD:
-            metrics.DEAD.labels(verdict.reason).inc()
-    metrics.MARKS.labels(partition).set(len(owned.states.marks))
-    if outcome.partition is not None:
-        metrics.FLOOR.labels(partition).set(outcome.partition.floor_us)
-    if outcome.dropped_by_budget and outcome.partition is not None:
-        metrics.HORIZON_CUTS.labels(partition).inc()
-        log.warning(
-            "event=horizon_cut partition=%d floor_us=%d marks=%d: the budget of marks is full "
-            "(TOKENPOOLS_MARKS_MAX); events from before the floor are late",
-            partition,
-            outcome.partition.floor_us,
-            len(owned.states.marks),
-        )
+def _part_records(records: int, size_bytes: int, *, records_max: int) -> int:
+    """Return how many records may be folded at once: at least one."""
+    by_bytes = records * FOLD_BYTES_MAX // size_bytes if size_bytes > FOLD_BYTES_MAX else records
+    return max(1, min(by_bytes, records_max))

@@ -15,6 +15,11 @@ EVENTS: Final = Counter(
     "Usage events judged, by verdict; the verdicts of a partition add up to what was read.",
     ["partition", "verdict"],
 )
+READ: Final = Counter(
+    "tokenpools_usage_read_events_total",
+    "Usage events read; accepted, duplicate, late, dead and forwarded ones add up to it.",
+    ["partition"],
+)
 DEAD: Final = Counter(
     "tokenpools_usage_dead_events_total", "Dead usage events, by reason.", ["reason"]
 )
@@ -33,6 +38,22 @@ FOLD_SECONDS: Final = Histogram(
     "From a batch's delivery to the acknowledgement of its changelog write.",
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+WRITES: Final = Gauge(
+    "tokenpools_writes_under_way_count", "Folds whose writes are not all acknowledged yet."
+)
+WRITES_BYTES: Final = Gauge(
+    "tokenpools_writes_under_way_bytes", "The same in bytes of changelog, before compression."
+)
+WATERMARK: Final = Gauge(
+    "tokenpools_watermark_seconds",
+    "Largest event time accepted (seconds since 1970); it never retreats.",
+    ["partition"],
+)
+WATERMARK_LAG: Final = Gauge(
+    "tokenpools_watermark_lag_seconds",
+    "From the watermark to the newest stored time, at the last fold; an idle partition keeps it.",
+    ["partition"],
+)
 MARKS: Final = Gauge(
     "tokenpools_dedupe_marks_count", "Dedupe marks held for the partition.", ["partition"]
 )
@@ -50,6 +71,11 @@ TABLE_RECORDS: Final = Gauge(
     "tokenpools_table_records",
     "Changelog records held of a partition of a table, as its owner or as a standby.",
     ["table", "partition"],
+)
+GAPS_CLOSED: Final = Counter(
+    "tokenpools_gaps_closed_total",
+    "Gaps in a gateway's numbers that were closed for want of room; events below are late.",
+    ["partition"],
 )
 OWNED: Final = Gauge("tokenpools_owned_partitions_count", "Partitions that this worker owns.")
 TICK_SECONDS: Final = Histogram(

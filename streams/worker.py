@@ -13,27 +13,31 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
-from schemas.topics import LARGE_PLAIN_BYTES_MAX
+from schemas.topics import LARGE_PLAIN_BYTES_MAX, LARGE_RECORD_BYTES_MAX
 from streams import logs, metrics
 from streams.agents.guard import Guard
 from streams.agents.reports import Admitters
 from streams.agents.tick import Ticker
 from streams.app import StreamsApp, Tables, build, connect, may_tick
 from streams.book import PoolBook
+from streams.core.ledger import Limits
 from streams.kafka import Publisher, wait_for_broker
 from streams.meter import Meter
+from streams.pipeline import Pipeline
 from streams.settings import Settings
 from streams.startup import check_topics
 
 log = logging.getLogger("tokenpools.streams")
 
 STOP_S_MAX: Final = 8.0
+DRAIN_S_MAX: Final = 6.0
+"""How long a stop waits for what is under way; what is left is folded again by the next owner."""
 WATCH_S: Final = 0.2
 
 
@@ -101,13 +105,19 @@ async def _work(settings: Settings, publisher_type: type[Publisher]) -> None:
         log.info("event=starting broker=%s prefix=%s", options.bootstrap, options.topic_prefix)
         await wait_for_broker(options)
         await check_topics(options)
-        publisher = publisher_type(options, client_id="tokenpools-streams-writer")
+        publisher = publisher_type(
+            options,
+            client_id="tokenpools-streams-writer",
+            compression=settings.write_compression,
+        )
         await publisher.start()
         stack.push_async_callback(publisher.stop)
         bulk = Publisher(
             options,
             client_id="tokenpools-streams-bulk-writer",
             batch_bytes_max=LARGE_PLAIN_BYTES_MAX,
+            wire_bytes_max=LARGE_RECORD_BYTES_MAX,
+            compression=settings.write_compression,
         )
         await bulk.start()
         stack.push_async_callback(bulk.stop)
@@ -128,16 +138,25 @@ async def _loop(
     try:
         await app.start()
         tasks.append(asyncio.create_task(ticker.run(meter, may_tick=may_tick(app)), name="tick"))
+        tasks.append(asyncio.create_task(meter.tend(), name="tend"))
         tasks.append(asyncio.create_task(_watch(app), name="faust"))
         log.info("event=started group=%s", app.conf.id)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for each in done:
             each.result()
         yield
+    except asyncio.CancelledError:
+        _end(tasks)
+        await meter.finish(within_s=DRAIN_S_MAX)
+        raise
     finally:
-        for each in tasks:
-            each.cancel()
+        _end(tasks)
         await _stop(app)
+
+
+def _end(tasks: Iterable[asyncio.Future[None]]) -> None:
+    for each in tasks:
+        each.cancel()
 
 
 def _assemble(
@@ -145,7 +164,18 @@ def _assemble(
 ) -> tuple[StreamsApp, Ticker, Meter]:
     options: KafkaOptions = settings.kafka
     admitters = Admitters(options.partitions, now_us=now_us)
-    meter = Meter(options, book=book, publisher=publisher, marks_max=settings.marks_max)
+    pipeline = Pipeline(
+        writes_max=settings.writes_max,
+        bytes_max=settings.writes_bytes_max,
+        on_failed=guard.fail,
+    )
+    meter = Meter(
+        options,
+        book=book,
+        publisher=publisher,
+        pipeline=pipeline,
+        limits=Limits(marks_max=settings.marks_max),
+    )
     app = build(settings, meter=meter)
     tables = Tables(app, options)
     ticker = Ticker(

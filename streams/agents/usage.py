@@ -16,23 +16,31 @@ from streams.meter import Meter
 
 def register(app: AppT, topic: TopicT, *, meter: Meter, guard: Guard) -> None:
     """Define the agent."""
+    meter.tell(lambda partition, through: acknowledge(app, topic, partition, through))
 
     @app.agent(topic, name="usage")
     async def usage(stream: StreamT[Batch]) -> None:
         async for batch in stream:
             with guard:
-                await fold_batch(app, batch, meter=meter)
+                await fold_batch(batch, meter=meter)
 
 
-async def fold_batch(app: AppT, batch: Batch, *, meter: Meter) -> None:
-    """Fold one batch and let its offset be committed once it is written."""
-    through = await meter.fold(
-        batch.partition, batch.records, before=batch.before, generation=batch.generation
+async def fold_batch(batch: Batch, *, meter: Meter) -> None:
+    """Fold one batch."""
+    await meter.fold(
+        batch.partition,
+        batch.records,
+        before=batch.before,
+        generation=batch.generation,
+        size_bytes=batch.size_bytes,
     )
-    if through is None:
-        return
+    batch.done()
+
+
+def acknowledge(app: AppT, topic: TopicT, partition: int, through: int) -> None:
+    """Let what is written be committed."""
     consumer = app.consumer
     assert isinstance(consumer, Consumer)
-    tp = TP(batch.topic, batch.partition)
+    tp = TP(topic.get_topic_name(), partition)
     consumer.acknowledge(tp, through)
-    metrics.LAG.labels(batch.partition).set(max(0, consumer.highwater(tp) - through - 1))
+    metrics.LAG.labels(partition).set(consumer.behind(tp, through))

@@ -13,23 +13,36 @@ from faust.types import TP
 from schemas.topics import CONSUMPTION_TABLE, USAGE, changelog_topic
 from streams import driver, worker
 from streams.kafka import Publisher
+from streams.record_batches import Built
 from streams.settings import from_env
 from tests.faults.fuse import Fuse, Point
 
 FUSE: Final = Fuse.from_env(os.environ)
+LEDGER: Final = changelog_topic(CONSUMPTION_TABLE)
 
 
 class FusedPublisher(Publisher):
     """A publisher that passes the points around the ledger's changelog."""
 
-    async def send_atomically(
-        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
-    ) -> int:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fused: set[int] = set()
+        """Built batches of folds that are not sent yet, by identity."""
+
+    def build(self, records: Sequence[tuple[bytes, bytes | None]]) -> Built:
+        """Build a record batch, and remember it when the fuse is about it."""
+        built = super().build(records)
+        if is_fold(records, about=FUSE.about.encode()):
+            self._fused.add(id(built))
+        return built
+
+    async def send_built(self, topic: str, partition: int, built: Built) -> int:
         """Write a record batch, if it comes to that."""
-        if not is_ledger_batch(topic, records, about=FUSE.about.encode()):
-            return await super().send_atomically(topic, partition, records)
+        if not topic.endswith(LEDGER) or id(built) not in self._fused:
+            return await super().send_built(topic, partition, built)
+        self._fused.discard(id(built))
         FUSE.passes(Point.AFTER_VERDICTS)
-        offset = await super().send_atomically(topic, partition, records)
+        offset = await super().send_built(topic, partition, built)
         FUSE.passes(Point.AFTER_CHANGELOG)
         return offset
 
@@ -44,18 +57,14 @@ class FusedConsumer(driver.Consumer):
         return bool(done)
 
 
-def is_ledger_batch(
-    topic: str, records: Sequence[tuple[bytes, bytes | None]], *, about: bytes
-) -> bool:
+def is_fold(records: Sequence[tuple[bytes, bytes | None]], *, about: bytes) -> bool:
     """Say whether it is the changelog batch of a fold (tombstones of a takeover are none).
 
     ``about``: how one of its keys must begin.
     """
     written = [key for key, value in records if value is not None]
-    return (
-        topic.endswith(changelog_topic(CONSUMPTION_TABLE))
-        and any(key.startswith(b"p|") for key in written)
-        and any(key.startswith(about) for key in written)
+    return any(key.startswith(b"p|") for key in written) and any(
+        key.startswith(about) for key in written
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -11,11 +13,15 @@ from schemas.connections import KafkaOptions
 from schemas.ledger import PartitionEntry
 from schemas.partitioning import partition_of
 from schemas.pools import Pool
+from streams.core.judge import Record
+from streams.core.ledger import Limits
 from streams.core.outcome import Increment, Place, States
 from streams.core.restore import StoredKey, restore
 from streams.kafka import WriteFailedError
-from streams.meter import HoleError, Meter, Owned
-from streams.record_batches import BatchTooLargeError, Outgoing
+from streams.meter import FOLD_BYTES_MAX, HoleError, Meter
+from streams.owned import Owned
+from streams.pipeline import Pipeline
+from streams.record_batches import BatchTooLargeError, Builder, Built, Outgoing
 from tests.unit.streams.builders import (
     HOME,
     PARTITIONS,
@@ -42,6 +48,13 @@ class Log:
     batches: list[int] = field(default_factory=list)
     fails_on: str = ""
     changes_max: int = 1_000_000
+    asked: int = 0
+    """Record batches that were to be written."""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Changelog writes wait until it is set."""
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
         """Take the records."""
@@ -49,16 +62,20 @@ class Log:
         self.writes += [topic] * len(records)
         return len(self.writes) - 1 if records else -1
 
-    async def send_atomically(
-        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
-    ) -> int:
-        """Take one record batch."""
-        self._refuse(topic)
+    def build(self, records: Sequence[tuple[bytes, bytes | None]]) -> Built:
+        """Make one record batch."""
         if len(records) > self.changes_max:
             raise BatchTooLargeError("too many")
+        return Built(cast("Builder", records), len(records), sum(len(key) for key, _ in records))
+
+    async def send_built(self, topic: str, partition: int, built: Built) -> int:
+        """Take one record batch."""
+        self.asked += 1
+        await self.gate.wait()
+        self._refuse(topic)
         self.writes.append(topic)
-        self.batches.append(len(records))
-        self.changelog.update(records)
+        self.batches.append(built.records)
+        self.changelog.update(cast("Sequence[tuple[bytes, bytes | None]]", built.builder))
         return 0
 
     def _refuse(self, topic: str) -> None:
@@ -79,95 +96,221 @@ class Book:
         self.pools = {**self.pools, **self.behind}
 
 
-def _meter(log: Log, *, book: Book | None = None, generation: int = 5) -> tuple[Meter, Owned]:
-    meter = Meter(OPTIONS, book=book or Book(SPECS), publisher=log, marks_max=1_000)
+@dataclass
+class Bench:
+    """A meter that owns one partition, and who is told of what it does."""
+
+    meter: Meter
+    owned: Owned
+    pipeline: Pipeline
+    failures: list[BaseException]
+    written: list[int]
+    """Offsets that may be committed."""
+
+    async def fold(
+        self, records: Sequence[Record], *, before: int = -1, size_bytes: int = 0
+    ) -> None:
+        """Fold a batch and wait until it is written."""
+        await self.begin(records, before=before, size_bytes=size_bytes)
+        await self.pipeline.drained()
+
+    async def begin(
+        self, records: Sequence[Record], *, before: int = -1, size_bytes: int = 0
+    ) -> None:
+        """Fold a batch."""
+        await self.meter.fold(
+            HOME,
+            records,
+            before=before,
+            generation=self.owned.place.generation,
+            size_bytes=size_bytes,
+        )
+
+
+def _bench(
+    log: Log, *, book: Book | None = None, generation: int = 5, writes_max: int = 64
+) -> Bench:
+    failures: list[BaseException] = []
+    pipeline = Pipeline(writes_max=writes_max, bytes_max=1_000_000, on_failed=failures.append)
+    meter = Meter(
+        OPTIONS,
+        book=book or Book(SPECS),
+        publisher=log,
+        pipeline=pipeline,
+        limits=Limits(marks_max=1_000),
+    )
     owned = Owned(Place(HOME, PARTITIONS, generation=generation), States())
     meter.own({HOME: owned})
-    return meter, owned
+    bench = Bench(meter, owned, pipeline, failures, [])
+    meter.tell(lambda _partition, through: bench.written.append(through))
+    return bench
 
 
 async def test_verdicts_forwards_and_rollups_are_written_before_the_changelog() -> None:
     log = Log()
-    meter, _ = _meter(log)
+    bench = _bench(log)
 
-    batch = records(usage(1), b"?", usage(2, pool=ELSEWHERE))
-    through = await meter.fold(HOME, batch, before=-1, generation=5)
+    await bench.fold(records(usage(1), b"?", usage(2, pool=ELSEWHERE)))
 
-    assert through == 2
+    assert bench.written == [2]
     assert log.writes[-1] == CHANGELOG
-    assert sorted(log.writes[:-1]) == ["rollups", "usage", "verdicts", "verdicts", "verdicts"]
+    assert {*log.writes[:-1]} == {"rollups", "usage", "verdicts"}
+    assert log.writes.count("verdicts") == 3
 
 
 @pytest.mark.parametrize("topic", ["rollups", "verdicts", "usage", CHANGELOG])
-async def test_a_write_that_fails_leaves_memory_and_changelog_as_they_were(topic: str) -> None:
+async def test_a_write_that_fails_ends_the_process_and_nothing_is_committed(topic: str) -> None:
     log = Log(fails_on=topic)
-    meter, owned = _meter(log)
+    bench = _bench(log)
+    await bench.begin(records(usage(1), usage(2, pool=ELSEWHERE)))
 
     with pytest.raises(WriteFailedError):
-        await meter.fold(HOME, records(usage(1), usage(2, pool=ELSEWHERE)), before=-1, generation=5)
+        await bench.pipeline.drained()
+    with pytest.raises(WriteFailedError):
+        await bench.begin([record(usage(3), 2)], before=1)
 
-    assert owned.states == States()
+    assert [type(error) for error in bench.failures] == [WriteFailedError]
+    assert log.changelog == {}
+    assert bench.written == []
+
+
+async def test_the_next_batch_is_folded_while_the_one_before_is_written() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log)
+
+    await bench.begin(records(usage(1)))
+    await bench.begin([record(usage(2), 1)], before=0)
+
+    assert bench.owned.folded_through == 1
+    assert (log.changelog, bench.written) == ({}, [])
+    log.gate.set()
+    await bench.pipeline.drained()
+    assert bench.written == [0, 1]
+
+
+async def test_the_changelog_of_a_fold_waits_for_that_of_the_fold_before() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log)
+    for offset in range(5):
+        await bench.begin([record(usage(offset), offset)], before=offset - 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert log.asked == 1
+    log.gate.set()
+    await bench.pipeline.drained()
+    assert bench.written == [0, 1, 2, 3, 4]
+
+
+async def test_after_a_failed_changelog_write_no_later_one_of_the_partition_is_sent() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log)
+    for offset in range(3):
+        await bench.begin([record(usage(offset), offset)], before=offset - 1)
+    log.fails_on = CHANGELOG
+    log.gate.set()
+
+    with pytest.raises(WriteFailedError):
+        await bench.pipeline.drained()
+
     assert log.changelog == {}
 
 
+async def test_a_full_pipeline_holds_back_the_fold() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log, writes_max=1)
+    await bench.begin(records(usage(1)))
+
+    second = asyncio.create_task(bench.begin([record(usage(2), 1)], before=0))
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert bench.owned.folded_through == 0
+    log.gate.set()
+    await second
+    assert bench.owned.folded_through == 1
+
+
+async def test_what_lands_after_the_partition_was_lost_is_not_committed() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log)
+    await bench.begin(records(usage(1)))
+    bench.meter.release()
+    log.gate.set()
+
+    await bench.pipeline.drained()
+
+    assert log.changelog != {}
+    assert bench.written == []
+
+
 async def test_a_hole_between_two_batches_ends_the_process() -> None:
-    meter, _ = _meter(Log())
-    await meter.fold(HOME, records(usage(1)), before=-1, generation=5)
+    bench = _bench(Log())
+    await bench.fold(records(usage(1)))
 
     with pytest.raises(HoleError, match="folded through 0, but the next batch follows 3"):
-        await meter.fold(HOME, [record(usage(2), 4)], before=3, generation=5)
+        await bench.begin([record(usage(2), 4)], before=3)
 
 
 async def test_a_batch_of_a_former_assignment_changes_nothing() -> None:
     log = Log()
-    meter, _ = _meter(log)
+    bench = _bench(log)
 
-    assert await meter.fold(HOME, records(usage(1)), before=-1, generation=4) is None
+    await bench.meter.fold(HOME, records(usage(1)), before=-1, generation=4)
+
+    assert bench.owned.states == States()
     assert log.writes == []
 
 
 async def test_an_unknown_entitlement_dies_only_after_the_specs_were_read_to_their_end() -> None:
     book = Book(SPECS, behind={POOL: pool(entitlements=9)})
-    meter, owned = _meter(Log(), book=book)
+    bench = _bench(Log(), book=book)
 
-    await meter.fold(
-        HOME,
-        records(usage(1, entitlement="e8"), usage(2, entitlement="e9")),
-        before=-1,
-        generation=5,
-    )
+    await bench.fold(records(usage(1, entitlement="e8"), usage(2, entitlement="e9")))
 
-    assert owned.states.partition is not None
-    counts = owned.states.partition.counts
+    assert bench.owned.states.partition is not None
+    counts = bench.owned.states.partition.counts
     assert (counts.accepted, counts.dead) == (1, 1)
 
 
 async def test_what_does_not_fit_one_record_batch_is_folded_in_halves() -> None:
-    log = Log(changes_max=4)
-    meter, owned = _meter(log)
-    batch = records(*(usage(number, entitlement=f"e{number % 3}") for number in range(4)))
+    log = Log(changes_max=10)
+    bench = _bench(log)
 
-    through = await meter.fold(HOME, batch, before=-1, generation=5)
+    await bench.fold(records(*(usage(number, entitlement=f"e{number % 3}") for number in range(4))))
 
-    assert through == 3
-    assert max(log.batches) <= 4 < sum(log.batches)
-    assert total(owned.states).total == 20
+    assert bench.written[-1] == 3
+    assert max(log.batches) <= 10 < sum(log.batches)
+    assert total(bench.owned.states).total == 20
+
+
+async def test_a_batch_of_many_bytes_is_folded_in_parts() -> None:
+    log = Log()
+    bench = _bench(log)
+
+    await bench.fold(records(*map(usage, range(4))), size_bytes=2 * FOLD_BYTES_MAX)
+
+    assert bench.written == [1, 3]
 
 
 async def test_a_new_owner_buries_what_the_former_generation_wrote() -> None:
     log = Log()
-    first, _ = _meter(log, generation=5)
-    await first.fold(HOME, records(usage(1)), before=-1, generation=5)
+    await _bench(log, generation=5).fold(records(usage(1)))
     stored = {key: value for key, value in log.changelog.items() if value is not None}
     restored = restore(stored.items())
-    second, owned = _meter(log, generation=6)
-    owned.states, owned.generations = restored.states, restored.generations
+    second = _bench(log, generation=6)
+    second.owned.states, second.owned.generations = restored.states, restored.generations
 
-    await second.fold(HOME, [record(usage(2), 1)], before=0, generation=6)
+    await second.fold([record(usage(2), 1)], before=0)
 
     alive = [key for key, value in log.changelog.items() if value is not None]
     former = [key for key in alive if key.endswith(b"|5")]
-    assert [key[:2] for key in former] == [b"d|"]
+    assert {key[:2] for key in former} == {b"d|"}
     again = restore((key, value) for key, value in log.changelog.items() if value is not None)
     assert total(again.states).total == 10
     assert bytes(StoredKey(b"p|%d" % HOME, 6)) in alive
@@ -175,24 +318,54 @@ async def test_a_new_owner_buries_what_the_former_generation_wrote() -> None:
 
 async def test_the_partition_says_from_where_a_new_owner_reads_the_verdicts() -> None:
     log = Log()
-    meter, owned = _meter(log)
+    bench = _bench(log)
 
-    await meter.fold(HOME, records(usage(1), b"?"), before=-1, generation=5)
+    await bench.fold(records(usage(1), b"?"))
+    published = len(log.writes) - 1
+    await bench.fold([record(usage(2), 2)], before=1)
 
-    assert isinstance(owned.states.partition, PartitionEntry)
-    assert owned.states.partition.verdicts_offset == log.writes.index(CHANGELOG)
+    assert isinstance(bench.owned.states.partition, PartitionEntry)
+    assert bench.owned.states.partition.verdicts_offset == published
+
+
+async def test_what_an_idle_partition_holds_back_is_published_when_it_stops() -> None:
+    log = Log()
+    bench = _bench(log)
+    await bench.fold(records(usage(1)))
+    await bench.fold([record(usage(2), 1)], before=0)
+    published = log.writes.count("rollups")
+    held_back = bench.owned.states.has_unpublished
+
+    await bench.meter.finish(within_s=5.0)
+
+    assert (held_back, bench.owned.states.has_unpublished) == (True, False)
+    assert log.writes.count("rollups") > published
+    assert log.writes[-1] == CHANGELOG
+    await bench.begin([record(usage(3), 2)], before=1)
+    assert bench.owned.folded_through == 1
+
+
+async def test_a_stop_waits_no_longer_than_it_may_for_what_is_under_way() -> None:
+    log = Log()
+    log.gate.clear()
+    bench = _bench(log)
+    await bench.begin(records(usage(1)))
+
+    await bench.meter.finish(within_s=0.01)
+
+    assert bench.written == []
 
 
 async def test_what_was_written_is_told_to_the_table_and_the_payout() -> None:
     stored: list[bytes] = []
     served: list[Increment] = []
-    meter, _ = _meter(Log())
-    meter.connect(
+    bench = _bench(Log())
+    bench.meter.connect(
         store=lambda _partition, changes, _offset: stored.extend(key for key, _ in changes),
         on_served=served.extend,
     )
 
-    await meter.fold(HOME, records(usage(1, output=5)), before=-1, generation=5)
+    await bench.fold(records(usage(1, output=5)))
 
-    assert [key[:2] for key in stored] == [b"t|", b"m|", b"d|", b"p|"]
+    assert {key[:2] for key in stored} == {b"t|", b"s|", b"m|", b"h|", b"d|", b"p|"}
     assert [each.cost_tokens for each in served] == [5]
