@@ -1,10 +1,10 @@
 """Ledger records: the values of the two Faust tables, as they stand in the changelogs.
 
-``consumption`` holds one record per (pool, entitlement) of totals, one per (pool, entitlement,
-minute) of windows, dedupe marks, and one per partition; every record carries the source position
-that it includes, so folding a record again is a no-op.  Keys end in the writer's group generation:
-a late write of a former owner lands under its own key and loses by position (restore takes the
-highest position over the generations).
+``consumption`` holds one record per (pool, entitlement) of totals, one per open window, one per
+numbered gateway and pool (its *line*), dedupe marks and one per partition; every record carries the
+source position that it includes, so folding a record again is a no-op.  Keys end in the writer's
+group generation: a late write of a former owner lands under its own key and loses by position
+(restore takes the highest position over the generations).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schemas.verdicts import VerdictCounts
 from schemas.wire import decode_union
 
 
-class WindowTotals(msgspec.Struct, frozen=True, kw_only=True):
+class WindowTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Totals of one event-time window."""
 
     tokens: TokenCounts = NO_TOKENS
@@ -45,22 +45,34 @@ class TotalsEntry(msgspec.Struct, frozen=True, kw_only=True, tag="totals", tag_f
     totals: WindowTotals
 
 
-class MinuteEntry(msgspec.Struct, frozen=True, kw_only=True, tag="minute", tag_field="kind"):
-    """One minute of one entitlement (key ``m|pool|entitlement|minute_us|generation``)."""
+class WindowEntry(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag="minute",
+    tag_field="kind",
+    rename={"start_us": "minute_us"},
+):
+    """One window ``[start_us, start_us + window_us)`` of one entitlement by event time.
+
+    Keys: ``s|pool|entitlement|window_us|start_us``; minutes ``m|`` and hours ``h|`` without the
+    length.  On the wire it is called a minute, because minutes were there first.
+    """
 
     pool: str
     entitlement: str
     tenant: str = ""
     model: str = ""
-    minute_us: int
+    start_us: int
+    window_us: int = 60_000_000
     position: Position
+    """Of the last event in it."""
     totals: WindowTotals
-    seconds: dict[int, WindowTotals] = {}
-    """By second of the minute, 0 to 59."""
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """An accepted id: digest of (source, id), digest of the body, where it was accepted."""
+    """An accepted id as it was written before ``MarksEntry.digests``: base64 of its digests."""
 
     identity: str
     body: str
@@ -68,8 +80,10 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     index: int
 
 
-class MarksEntry(msgspec.Struct, frozen=True, kw_only=True, tag="marks", tag_field="kind"):
-    """Dedupe marks of one fold (key ``d|partition|first offset|generation``)."""
+class MarksEntry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="marks", tag_field="kind"
+):
+    """Accepted ids of one fold (key ``d|partition|first offset``), packed little-endian."""
 
     partition: int
     position: Position
@@ -77,7 +91,64 @@ class MarksEntry(msgspec.Struct, frozen=True, kw_only=True, tag="marks", tag_fie
     """The broker's timestamp of the last event in it: what the horizon is counted from."""
     event_us_max: int = 0
     """The largest event time in it: when the marks go, the acceptance floor rises above this."""
-    marks: tuple[Mark, ...]
+    marks: tuple[Mark, ...] = ()
+    digests: bytes = b""
+    """8 bytes for each: the identity's digest."""
+    bodies: bytes = b""
+    """4 bytes for each: the body's digest."""
+    places: bytes = b""
+    """8 bytes for each: offset x 4096 + index."""
+
+
+class NumberedRun(msgspec.Struct, frozen=True, array_like=True):
+    """Accepted events of one line with consecutive numbers."""
+
+    source: str
+    pool: str
+    first: int
+    bodies: bytes
+    """4 bytes for each, little-endian: the body's digest."""
+
+
+class NumberedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="numbered", tag_field="kind"):
+    """Bodies of the numbered events of one fold (key ``n|partition|offset of the position``).
+
+    Only the newest are kept: they tell a conflict from a duplicate.  What counts is in the lines.
+    """
+
+    partition: int
+    position: Position
+    runs: tuple[NumberedRun, ...]
+
+
+class LineEntry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="line", tag_field="kind"
+):
+    """Which numbers of one gateway were accepted in one pool (key ``q|partition|source|pool``).
+
+    Accepted is every number below ``next`` that is in no gap.
+    """
+
+    source: str
+    pool: str
+    partition: int
+    position: Position
+    stored_us: int
+    """The broker's timestamp of its last event."""
+    event_us_max: int
+    next: int
+    gaps: tuple[tuple[int, int], ...] = ()
+    """Numbers ``[start, stop)`` that were not seen yet, ascending."""
+    closed_below: int = 0
+    """Below this, gaps were forgotten for want of room: an unseen number is *late*, not new."""
+
+
+class ReplayedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="replayed", tag_field="kind"):
+    """A dead letter that was replayed and counted (key ``r|partition|replayed position``)."""
+
+    partition: int
+    position: Position
+    replays: Position
 
 
 class PartitionEntry(msgspec.Struct, frozen=True, kw_only=True, tag="partition", tag_field="kind"):
@@ -93,9 +164,21 @@ class PartitionEntry(msgspec.Struct, frozen=True, kw_only=True, tag="partition",
     floor_us: int = 0
     watermark_us: int = 0
     """Largest event time accepted."""
+    clock_us: int = 0
+    """Largest stored time seen: windows close by it, so a broker's clock may step back."""
+    rolled: tuple[Position, Position, Position] | None = None
+    """Through which position windows of seconds, of minutes and of hours are in ``rollups``."""
 
 
-LedgerEntry = TotalsEntry | MinuteEntry | MarksEntry | PartitionEntry
+LedgerEntry = (
+    TotalsEntry
+    | WindowEntry
+    | MarksEntry
+    | NumberedEntry
+    | LineEntry
+    | ReplayedEntry
+    | PartitionEntry
+)
 
 
 class ShareRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -21,6 +21,7 @@ from schemas.spec_checks import (
     check_amounts,
     check_instant,
     check_labels,
+    check_metering,
     check_name,
     check_policy,
     check_range,
@@ -279,6 +280,7 @@ def _check_times(spec: PoolSpec) -> None:
     policy, leases, scaling = spec.policy, spec.leases, spec.scaling
     check_range("pool.policy.tickMs", policy.tick_ms, low=100, high=60_000)
     check_policy(policy)
+    check_metering(spec.metering)
     if leases.lease_ms < 2 * policy.tick_ms:
         raise SpecError(
             "pool.leases.leaseMs",

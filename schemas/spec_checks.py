@@ -13,7 +13,7 @@ from typing import Final
 
 from schemas.errors import SpecError
 from schemas.instants import micros_of
-from schemas.specs import Amounts, Policy
+from schemas.specs import Amounts, Metering, Policy
 
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([-a-z0-9._]{0,61}[a-z0-9])?")
 """Names of pools and entitlements: lower case, at most 63 characters (a Kubernetes name)."""
@@ -22,6 +22,10 @@ LABEL_CHARS_MAX: Final = 256
 HALF_LIFE_S_MIN: Final = Decimal("0.1")
 HALF_LIFE_S_MAX: Final = 604_800
 ALPHA_MAX: Final = 1_000
+WINDOW_SECONDS: Final = (1, 2, 5, 10, 15, 30)
+"""Lengths of the shortest windows: they divide a minute."""
+METERING_S_MAX: Final = 7 * 86_400
+"""No longer than ``usage`` is kept."""
 
 
 def check_name(path: str, name: str) -> None:
@@ -61,6 +65,31 @@ def check_policy(policy: Policy) -> None:
     ):
         if not 0 <= alpha <= ALPHA_MAX:
             raise SpecError(f"pool.policy.{name}", f"must be between 0 and {ALPHA_MAX}")
+
+
+def check_metering(metering: Metering) -> None:
+    """Refuse windows that do not tile a minute, and lateness that shrinks with the window."""
+    path = "pool.metering"
+    if metering.window_seconds not in WINDOW_SECONDS:
+        raise SpecError(f"{path}.windowSeconds", f"must be one of {WINDOW_SECONDS}")
+    for name, seconds, low in (
+        ("acceptanceHorizonSeconds", metering.acceptance_horizon_seconds, 1),
+        ("futureSecondsMax", metering.future_seconds_max, 0),
+        ("latenessSecondSeconds", metering.lateness_second_seconds, 1),
+    ):
+        if not low <= seconds <= METERING_S_MAX:
+            raise SpecError(f"{path}.{name}", f"must be between {low} and {METERING_S_MAX}")
+    if not (
+        metering.lateness_second_seconds
+        <= metering.lateness_minute_seconds
+        <= metering.lateness_hour_seconds
+        <= METERING_S_MAX
+    ):
+        raise SpecError(
+            f"{path}.latenessMinuteSeconds",
+            "needs latenessSecondSeconds <= latenessMinuteSeconds <= latenessHourSeconds "
+            f"<= {METERING_S_MAX}",
+        )
 
 
 def check_instant(path: str, text: str | None) -> None:

@@ -128,6 +128,9 @@ class Metering(_Spec, frozen=True, kw_only=True):
     future_seconds_max: int = 300
     lateness_second_seconds: int = 120
     lateness_minute_seconds: int = 600
+    lateness_hour_seconds: int = 3_600
+    window_seconds: int = 1
+    """Length of the shortest windows; it divides a minute."""
 
 
 class Scaling(_Spec, frozen=True, kw_only=True):

@@ -28,17 +28,16 @@ from simulation.pools.wire import Stored, Topic
 from streams.core.capacity import winner
 from streams.core.hearing import Hearing
 from streams.core.judge import Bound, Record, bound_of
-from streams.core.ledger import MARKS_MAX_DEFAULT, fold
+from streams.core.ledger import fold
 from streams.core.outcome import Increment, Outcome, Place, States, apply, with_verdicts_offset
 from streams.core.payout import Payout
 from streams.core.reports import Reading, Reported
 from streams.core.restore import (
-    base_of,
     changes_of,
     debt_key,
     latest_ticks,
-    removed,
     restore,
+    rewritten,
 )
 from streams.core.tick import TickOutcome, TickSources, advance
 
@@ -217,10 +216,7 @@ class Owner:
             else:
                 stored[key] = value
         self._may_crash(Stage.CHANGELOG)
-        for entry in outcome.entries:
-            ledger.generations[base_of(entry)] = self.generation
-        for base in removed(ledger.states, outcome):
-            ledger.generations.pop(base, None)
+        rewritten(outcome, ledger.states, ledger.generations)
         apply(ledger.states, outcome)
         self.durable.usage.forget(ledger.place.partition, through=ledger.folded_through)
         self._serve(outcome.increments, now_us=now_us)
@@ -232,7 +228,6 @@ class Owner:
             specs={self.pool.name: self.pool},
             place=ledger.place,
             bound=ledger.bound,
-            marks_max=MARKS_MAX_DEFAULT,
         )
 
     def _judged(self, ledger: Ledger, outcome: Outcome, *, now_us: int) -> Outcome:

@@ -24,7 +24,7 @@ from schemas.usage import Headers, UsageData, UsageEvent, encode_binary, encode_
 from simulation.policy import Usage
 from simulation.pools.clocks import EPOCH_US, broker_us
 from simulation.pools.faults import UsageFaults
-from streams.core.judge import Record
+from streams.core.judge import Record, StoredRecord
 
 PARTITIONS: Final = 2
 """The pool's own and one that it is misplaced into."""
@@ -220,13 +220,13 @@ class UsageLog:
         now_us: int,
     ) -> None:
         records = self._records[partition]
-        stored_us = broker_us(now_us)
+        stored_ms = broker_us(now_us) // US_PER_MS
         if records:
-            stored_us = max(stored_us, records[-1].stored_us)
+            stored_ms = max(stored_ms, records[-1].timestamp)
         offset = self.length(partition)
-        records.append(Record(offset, stored_us, self._pool.name.encode(), value, headers))
+        records.append(StoredRecord(offset, stored_ms, self._pool.name.encode(), value, headers))
         if partition == self.home and claim is not None:
-            self._witness(claim, offset=offset, stored_us=stored_us)
+            self._witness(claim, offset=offset, stored_us=stored_ms * US_PER_MS)
 
     def _witness(self, claim: Claim, *, offset: int, stored_us: int) -> None:
         """Note an event that must be accepted."""

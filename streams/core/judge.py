@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from schemas.errors import MalformedEventError
 from schemas.partitioning import partition_of
 from schemas.pools import Pool
 from schemas.positions import Position
-from schemas.units import US_PER_S
+from schemas.units import US_PER_MS, US_PER_S
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, Decoded, Headers, UsageEvent
 from schemas.verdicts import DeadReason, JudgedThrough, Verdict, VerdictKind, VerdictsMessage
-from streams.core.marks import Known, body_of, identity_of
+from streams.core.marks import UNKNOWN_BODY, Seen, body_of
 
 ERROR_CHARS_MAX: Final = 500
 NAME_CHARS_MAX: Final = 256
@@ -28,11 +28,28 @@ FORWARD_BYTES_MAX: Final = 1_048_576 - 4_096
 Specs = Mapping[str, Pool]
 
 
-class Record(NamedTuple):
-    """One record of ``usage``; ``stored_us`` is the broker's timestamp."""
+class Record(Protocol):
+    """One record of ``usage`` as aiokafka has it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """The broker's time in milliseconds."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class StoredRecord(NamedTuple):
+    """A record as plain data."""
 
     offset: int
-    stored_us: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
@@ -74,54 +91,67 @@ class Bench:
     bound: Bound = NOTHING_BOUND
 
 
+class Remembered(Protocol):
+    """What was accepted before, as the judge asks for it."""
+
+    def seen(self, event: UsageEvent) -> Seen | None:
+        """Return what accepted the event's number or id."""
+
+    def is_closed(self, event: UsageEvent) -> bool:
+        """Say whether nobody knows any more if its number was accepted."""
+
+    def replay(self, replays: Position) -> Seen | None:
+        """Return what counted the dead letter at this position."""
+
+
 @dataclass(frozen=True)
 class Ruling:
-    """One event judged; ``identity`` is set when it was looked up among the marks."""
+    """One event judged."""
 
     kind: VerdictKind
     reason: str = ""
     error: str = ""
-    identity: str = ""
     first: Position | None = None
     replays: Position | None = None
-    bound: bool = False
 
 
 def judge(
     decoded: Decoded,
     record: Record,
     *,
+    body: bytes,
     index: int,
     bench: Bench,
-    known: Mapping[str, Known],
-    fresh: Mapping[str, Known],
+    memory: Remembered,
 ) -> Ruling:
-    """Return the ruling; ``known`` and ``fresh`` are the ids accepted before and in this fold."""
+    """Return the ruling on an event and its bytes."""
     replays = _replayed(record.headers)
     position = Position(bench.epoch, bench.partition, record.offset, index)
     published = bench.bound.verdicts.get(position)
     if published is not None or record.offset <= bench.bound.offset:
-        return _bound(decoded, published, replays=replays)
+        return _bound(published, replays=replays)
     if isinstance(decoded, MalformedEventError):
         return _malformed(decoded)
     refused = _placed(decoded, record, bench=bench) or _specified(decoded, bench=bench)
     if refused is None and replays is None:
-        refused = _timely(decoded, record, bench=bench)
+        refused = _timely(decoded, stored_us=record.timestamp * US_PER_MS, bench=bench)
     if refused is not None:
         return refused
-    return _unique(decoded, known=known, fresh=fresh, replays=replays)
+    if replays is not None:
+        return _replay(replays, memory=memory)
+    return _unique(decoded, body=body, memory=memory)
 
 
-def _bound(decoded: Decoded, verdict: Verdict | None, *, replays: Position | None) -> Ruling:
-    """Return what was published, with the identity that an accepted event must leave behind."""
-    if verdict is not None:
-        return Ruling(
-            verdict.verdict, verdict.reason, verdict.error, first=verdict.first, bound=True
-        )
-    if isinstance(decoded, MalformedEventError):  # a decoder that has become stricter since
-        return Ruling(VerdictKind.ACCEPTED, bound=True)
-    identity = identity_of(decoded, replays=replays)
-    return Ruling(VerdictKind.ACCEPTED, identity=identity, replays=replays, bound=True)
+def _bound(verdict: Verdict | None, *, replays: Position | None) -> Ruling:
+    """Return what was published.
+
+    Silence binds as well: what is malformed by a decoder that has become stricter stays accepted.
+    """
+    if verdict is None:
+        return Ruling(VerdictKind.ACCEPTED, replays=replays)
+    return Ruling(
+        verdict.verdict, verdict.reason, verdict.error, first=verdict.first, replays=verdict.replays
+    )
 
 
 def _malformed(error: MalformedEventError) -> Ruling:
@@ -150,38 +180,42 @@ def _specified(event: UsageEvent, *, bench: Bench) -> Ruling | None:
     return None
 
 
-def _timely(event: UsageEvent, record: Record, *, bench: Bench) -> Ruling | None:
+def _timely(event: UsageEvent, *, stored_us: int, bench: Bench) -> Ruling | None:
     metering = bench.specs[event.data.pool].metering
-    latest_us = record.stored_us + metering.future_seconds_max * US_PER_S
-    if event.event_us > latest_us:
-        ahead_us = event.event_us - record.stored_us
-        return _dead(DeadReason.FUTURE, f"{ahead_us} us after the broker's time")
-    horizon_us = record.stored_us - metering.acceptance_horizon_seconds * US_PER_S
+    if event.event_us > stored_us + metering.future_seconds_max * US_PER_S:
+        return _dead(DeadReason.FUTURE, f"{event.event_us - stored_us} us after the broker's time")
+    horizon_us = stored_us - metering.acceptance_horizon_seconds * US_PER_S
     if event.event_us < max(horizon_us, bench.floor_us):
         reason = "horizon" if event.event_us < horizon_us else "floor"
         return Ruling(VerdictKind.LATE, reason)
     return None
 
 
-def _unique(
-    event: UsageEvent,
-    *,
-    known: Mapping[str, Known],
-    fresh: Mapping[str, Known],
-    replays: Position | None,
-) -> Ruling:
-    identity = identity_of(event, replays=replays)
-    earlier = fresh.get(identity) or known.get(identity)
+def _replay(replays: Position, *, memory: Remembered) -> Ruling:
+    earlier = memory.replay(replays)
     if earlier is None:
-        return Ruling(VerdictKind.ACCEPTED, identity=identity, replays=replays)
-    body, first = earlier
-    if replays is not None or body == body_of(event):
-        return Ruling(VerdictKind.DUPLICATE, "id", first=first, replays=replays)
-    return Ruling(VerdictKind.DEAD, DeadReason.CONFLICT, f"the id was used at {first}", first=first)
+        return Ruling(VerdictKind.ACCEPTED, replays=replays)
+    return Ruling(VerdictKind.DUPLICATE, "replay", first=earlier.first, replays=replays)
 
 
-def _dead(reason: DeadReason, error: str) -> Ruling:
-    return Ruling(VerdictKind.DEAD, reason, error[:ERROR_CHARS_MAX])
+def _unique(event: UsageEvent, *, body: bytes, memory: Remembered) -> Ruling:
+    """Return whether it is new; the same id with other bytes is a conflict."""
+    if memory.is_closed(event):
+        error = f"number {event.sequence} stands in a gap that was closed for want of room"
+        return Ruling(VerdictKind.LATE, "sequence", error)
+    earlier = memory.seen(event)
+    if earlier is None:
+        return Ruling(VerdictKind.ACCEPTED)
+    if earlier.body in (UNKNOWN_BODY, body_of(body)):
+        reason = "id" if event.sequence is None else "sequence"
+        return Ruling(VerdictKind.DUPLICATE, reason, first=earlier.first)
+    name = "id" if event.sequence is None else f"number {event.sequence}"
+    where = "" if earlier.first is None else f" at {earlier.first}"
+    return _dead(DeadReason.CONFLICT, f"the {name} was used with other bytes{where}", earlier.first)
+
+
+def _dead(reason: DeadReason, error: str, first: Position | None = None) -> Ruling:
+    return Ruling(VerdictKind.DEAD, reason, error[:ERROR_CHARS_MAX], first=first)
 
 
 def _replayed(headers: Headers) -> Position | None:

@@ -1,68 +1,76 @@
-"""The ledger: totals, minutes, marks and counts of one partition of ``usage``, as a pure fold.
+"""The ledger: totals, windows, marks and counts of one partition of ``usage``, as a pure fold.
 
 ``fold`` reads records in the order of the partition and returns what they change.  Positions make
 a replay a no-op: events at or below the position that the partition had when the fold began change
 nothing, so folding the same records twice equals folding them once, whatever the boundaries between
 batches.  Accepted, duplicate, late, dead and forwarded events add up to the events read.
+
+An ordinary event (structured, at home, in time, its number or id new) is counted by ``_count``
+alone; whatever it does not recognise goes to the judge, whose ruling is the same for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.ledger import (
-    Mark,
-    MarksEntry,
-    MinuteEntry,
-    PartitionEntry,
-    TotalsEntry,
-    WindowTotals,
-)
-from schemas.pools import Pool
+import msgspec
+
+from schemas.errors import MalformedEventError
+from schemas.partitioning import partition_of
 from schemas.positions import Position
 from schemas.rollups import Rollup
-from schemas.units import US_PER_S
-from schemas.usage import UsageEvent, decode_record
-from schemas.verdicts import JudgedThrough, Verdict, VerdictCounts, VerdictKind
-from streams.core.judge import (
-    NAME_CHARS_MAX,
-    NOTHING_BOUND,
-    Bench,
-    Bound,
-    Record,
-    Ruling,
-    Specs,
-    judge,
+from schemas.units import US_PER_MS, US_PER_S
+from schemas.usage import (
+    CONTENT_TYPE_HEADER,
+    NDJSON,
+    CloudEvent,
+    Headers,
+    UsageEvent,
+    decode_parts,
+    decode_plain,
+    split_frame,
 )
+from schemas.verdicts import Verdict, VerdictCounts, VerdictKind
+from streams.core.closing import Closing, close, publish_rest
+from streams.core.judge import NOTHING_BOUND, Bench, Bound, Record, Ruling, Specs, judge
 from streams.core.letters import Letters
-from streams.core.marks import Known, floor_above, new_mark
-from streams.core.outcome import (
-    EntitlementKey,
-    Forward,
-    Increment,
-    Outcome,
-    Place,
-    States,
+from streams.core.marks import (
+    BODY_MASK,
+    PLACE_BITS,
+    Seen,
+    body_digest,
+    body_of,
+    floor_above,
+    identity_of,
+    place_of,
 )
-from streams.core.windows import (
-    MinuteKey,
-    increment_of,
-    is_open,
-    lateness_of,
-    latest_orders,
-    minute_of,
-    order_of,
-    rollup_of,
-    with_event,
-)
+from streams.core.memory import Memory
+from streams.core.outcome import Forward, Outcome, Place, States
+from streams.core.tally import Account, Desk, Tally
+from streams.core.windows import is_open, order_of
 
-MARKS_MAX_DEFAULT: Final = 200_000
+MARKS_MAX_DEFAULT: Final = 1_000_000
 """Marks kept per partition; beyond it the acceptance horizon shrinks, audibly."""
+
+ARRAY: Final = 0x5B
+"""The first byte of a JSON array."""
+SPECIAL_HEADERS: Final = ("ce_", "tokenpools-")
 
 HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
 """For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the memory of one partition."""
+
+    marks_max: int = MARKS_MAX_DEFAULT
+    """Unnumbered ids, about 135 bytes each."""
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass
@@ -71,19 +79,24 @@ class _Work:
 
     bench: Bench
     states: States
-    known: Mapping[str, Known]
-    totals: dict[EntitlementKey, TotalsEntry] = field(default_factory=dict)
-    minutes: dict[MinuteKey, MinuteEntry] = field(default_factory=dict)
-    fresh: dict[str, Known] = field(default_factory=dict)
-    marks: list[Mark] = field(default_factory=list)
+    memory: Memory
+    begun: Position | None
+    judged_offset: int
+    """Events at or below it were folded or judged before: they go to the judge."""
+    clock_us: int
+    desks: dict[str, Desk] = field(default_factory=dict)
+    """Of specified pools that are at home here, by name."""
+    strangers: dict[str, Desk] = field(default_factory=dict)
+    """Of the others: what was published as accepted stays so, whatever became of its pool."""
     verdicts: list[Verdict] = field(default_factory=list)
     orders: list[Rollup] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
-    increments: list[Increment] = field(default_factory=list)
     counts: dict[VerdictKind, int] = field(default_factory=dict)
+    accepted: int = 0
     event_us_max: int = 0
     skipped: int = 0
-    last: Position | None = None
+    last: tuple[int, int] | None = None
+    """Offset and index of the last event that was read."""
     last_stored_us: int = 0
 
 
@@ -94,194 +107,293 @@ def fold(
     specs: Specs,
     place: Place,
     bound: Bound = NOTHING_BOUND,
-    marks_max: int = MARKS_MAX_DEFAULT,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Outcome:
     """Return what the records change; ``states`` is only read."""
-    dropped, by_budget = _to_drop(states, records, specs=specs, marks_max=marks_max)
-    floor_us = max(
-        0 if states.partition is None else states.partition.floor_us,
-        floor_above(states.marks.blocks[:dropped]),
-    )
-    bench = Bench(specs, place.epoch, place.partition, place.partitions, floor_us, bound)
-    work = _Work(bench=bench, states=states, known=states.marks.without(dropped))
+    dropped, by_budget = _to_drop(states, records, specs=specs, limits=limits)
+    work = _begin(states, specs=specs, place=place, bound=bound, dropped=dropped)
     for record in records:
         _read(work, record)
     if work.last is None:
         return Outcome(skipped=work.skipped)
-    return _outcome(work, generation=place.generation, dropped=dropped, by_budget=by_budget)
+    return close(_closing(work, place=place), dropped=dropped, by_budget=by_budget)
+
+
+def rest(states: States) -> Outcome:
+    """Return the rollups of every window that changed since it was published last."""
+    return publish_rest(states)
+
+
+def _begin(states: States, *, specs: Specs, place: Place, bound: Bound, dropped: int) -> _Work:
+    before = states.partition
+    floor_us = max(
+        0 if before is None else before.floor_us, floor_above(states.marks.blocks[:dropped])
+    )
+    bench = Bench(specs, place.epoch, place.partition, place.partitions, floor_us, bound)
+    begun = states.position
+    folded = -1 if begun is None or begun.epoch < place.epoch else begun.offset
+    return _Work(
+        bench=bench,
+        states=states,
+        memory=Memory(states, place.epoch, place.partition, dropped),
+        begun=begun,
+        judged_offset=max(folded, bound.offset),
+        clock_us=0 if before is None else before.clock_us or before.stored_us,
+    )
 
 
 def _to_drop(
-    states: States, records: Sequence[Record], *, specs: Specs, marks_max: int
+    states: States, records: Sequence[Record], *, specs: Specs, limits: Limits
 ) -> tuple[int, bool]:
     if not records:
         return 0, False
-    before_us = records[0].stored_us - _horizon(specs)
-    return states.marks.to_drop(before_us=before_us, budget=marks_max)
+    before_us = records[0].timestamp * US_PER_MS - horizon_of(specs)
+    return states.marks.to_drop(before_us=before_us, budget=limits.marks_max)
 
 
-def _horizon(specs: Specs) -> int:
+def horizon_of(specs: Specs) -> int:
+    """Return for how many microseconds of stored time an id must be remembered."""
     meterings = [pool.metering for pool in specs.values()]
     seconds = (each.acceptance_horizon_seconds + each.future_seconds_max for each in meterings)
     return max(HORIZON_DEFAULT_US, *(each * US_PER_S for each in seconds), 0)
 
 
+# --- one record ---------------------------------------------------------------------------------
+
+
 def _read(work: _Work, record: Record) -> None:
-    """Judge every event of one record; a frame shares one offset and is folded whole."""
-    begun = work.states.position
-    events = decode_record(record.value, record.headers)
-    letters = Letters(record, events=len(events))
-    for index, decoded in enumerate(events):
+    """Count or judge every event of one record; a frame shares one offset and is folded whole."""
+    offset, stored_us = record.offset, record.timestamp * US_PER_MS
+    work.clock_us = max(work.clock_us, stored_us)
+    value, headers = record.value, record.headers
+    if not value or offset <= work.judged_offset or not _is_plain(headers):
+        _judge_all(work, record)
+    elif value[0] == ARRAY or (headers and headers[0][1] == NDJSON):
+        _read_frame(work, record, _parts(value, headers))
+    elif _count(work, value, offset << PLACE_BITS, stored_us):
+        work.accepted += 1
+        work.last, work.last_stored_us = (offset, 0), stored_us
+    else:
+        _judge_all(work, record)
+
+
+def _read_frame(work: _Work, record: Record, parts: Sequence[bytes]) -> None:
+    """Count the ordinary events of a frame; from the first other one on, all are judged."""
+    offset, stored_us = record.offset, record.timestamp * US_PER_MS
+    place = offset << PLACE_BITS
+    index = -1
+    for index, part in enumerate(parts):
+        if not _count(work, part, place | index, stored_us):
+            work.accepted += index
+            _judge_all(work, record, first=index)
+            return
+    if index < 0:
+        _judge_all(work, record)
+        return
+    work.accepted += len(parts)
+    work.last, work.last_stored_us = (offset, index), stored_us
+
+
+def _parts(value: bytes, headers: Headers) -> Sequence[bytes]:
+    """Return the bytes of a frame's events; nothing when the judge must say what is wrong."""
+    try:
+        return split_frame(value, headers)
+    except MalformedEventError:
+        return ()
+
+
+def _is_plain(headers: Headers) -> bool:
+    """Say whether no header makes the event binary, forwarded or replayed."""
+    if len(headers) < 2:
+        return not headers or headers[0][0] == CONTENT_TYPE_HEADER
+    return headers[0][0] == CONTENT_TYPE_HEADER and not any(
+        name.startswith(SPECIAL_HEADERS) for name, _ in headers
+    )
+
+
+# --- ordinary events ----------------------------------------------------------------------------
+
+
+def _count(work: _Work, body: bytes, place: int, stored_us: int) -> bool:
+    """Count an ordinary event; False, and nothing is changed: the judge must see it."""
+    try:
+        event = decode_plain(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    data = event.data
+    end_us = data.end_us
+    desk = work.desks.get(data.pool) or _desk(work, data.pool)
+    if desk is None:
+        return False
+    account = desk.accounts.get(data.entitlement) or desk.account(data.entitlement)
+    if (
+        account is None
+        or data.start_us > end_us
+        or data.reasoning_tokens > data.output_tokens
+        or end_us < work.bench.floor_us
+        or end_us - stored_us > desk.future_us
+        or work.clock_us - end_us >= desk.open_us
+        or not _is_new(work, event, desk, body, place, stored_us)
+    ):
+        return False
+    tally = account.seconds.get(end_us // desk.window_us)
+    if tally is None:
+        tally = account.seconds[end_us // desk.window_us] = Tally()
+    tally.add(data, place)
+    work.event_us_max = max(work.event_us_max, end_us)
+    account.pay(data, desk)
+    return True
+
+
+def _desk(work: _Work, name: str) -> Desk | None:
+    """Return the desk of a specified pool that is at home in this partition."""
+    pool = work.bench.specs.get(name)
+    if pool is None or partition_of(name, work.bench.partitions) != work.bench.partition:
+        return None
+    desk = work.desks[name] = Desk(name, pool)
+    return desk
+
+
+def _is_new(
+    work: _Work, event: CloudEvent, desk: Desk, body: bytes, place: int, stored_us: int
+) -> bool:
+    """Accept the next number of a line, or an id that has no mark."""
+    if event.sequence is None:
+        identity = identity_of(event.source, event.id)
+        if work.memory.marked(identity) is not None:
+            return False
+        work.memory.mark(identity, event.data.end_us, body=body_of(body), place=place)
+        return True
+    line = desk.lines.get(event.source) or work.memory.line(desk, event.source)
+    if event.sequence != line.next_text:
+        return False
+    line.follow(body_digest(body) & BODY_MASK or 1)
+    line.touch(event.data.end_us, place=place, stored_us=stored_us)
+    return True
+
+
+# --- all others ---------------------------------------------------------------------------------
+
+
+class _Asked:
+    """The memory as the judge asks for it."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+
+    def seen(self, event: UsageEvent) -> Seen | None:
+        return self._work.memory.seen(event, _any_desk(self._work, event))
+
+    def is_closed(self, event: UsageEvent) -> bool:
+        return self._work.memory.is_closed(event, _any_desk(self._work, event))
+
+    def replay(self, replays: Position) -> Seen | None:
+        return self._work.memory.replay(replays)
+
+
+def _judge_all(work: _Work, record: Record, *, first: int = 0) -> None:
+    """Judge the events of one record, in a frame from the index ``first`` on."""
+    parts = decode_parts(record.value, record.headers)
+    letters = Letters(record, parts=[body for body, _ in parts])
+    misplaced: list[tuple[UsageEvent, Position]] = []
+    for index, (body, decoded) in enumerate(parts[first:], first):
         position = Position(work.bench.epoch, work.bench.partition, record.offset, index)
-        if begun is not None and position <= begun:
+        if work.begun is not None and position <= work.begun:
             work.skipped += 1
             continue
         ruling = judge(
-            decoded,
-            record,
-            index=index,
-            bench=work.bench,
-            known=work.known,
-            fresh=work.fresh,
+            decoded, record, body=body, index=index, bench=work.bench, memory=_Asked(work)
         )
         work.counts[ruling.kind] = work.counts.get(ruling.kind, 0) + 1
-        work.last, work.last_stored_us = position, record.stored_us
+        work.last, work.last_stored_us = (record.offset, index), record.timestamp * US_PER_MS
         if ruling.kind is not VerdictKind.ACCEPTED:
             work.verdicts.append(letters.verdict(decoded, ruling=ruling, position=position))
         if isinstance(decoded, UsageEvent):
-            _settle(work, decoded, record, letters=letters, ruling=ruling, position=position)
+            if ruling.kind is VerdictKind.ACCEPTED:
+                _accept(work, decoded, record, body=body, ruling=ruling, position=position)
+            elif ruling.kind is VerdictKind.FORWARDED:
+                misplaced.append((decoded, position))
+    work.forwards += letters.forwards(misplaced)
 
 
-def _settle(
+def _any_desk(work: _Work, event: UsageEvent) -> Desk:
+    """Return the desk of the event's pool, whether or not it is specified."""
+    name = event.data.pool
+    desk = work.desks.get(name) or work.strangers.get(name) or _desk(work, name)
+    if desk is None:
+        desk = work.strangers[name] = Desk(name, work.bench.specs.get(name))
+    return desk
+
+
+def _accept(
     work: _Work,
     event: UsageEvent,
     record: Record,
     *,
-    letters: Letters,
+    body: bytes,
     ruling: Ruling,
     position: Position,
 ) -> None:
-    if ruling.kind is VerdictKind.ACCEPTED:
-        _accept(work, event, record, ruling=ruling, position=position)
-    elif ruling.kind is VerdictKind.FORWARDED:
-        work.forwards.append(letters.forward(event, position=position))
-
-
-def _accept(
-    work: _Work, event: UsageEvent, record: Record, *, ruling: Ruling, position: Position
-) -> None:
-    mark = new_mark(event, identity=ruling.identity, position=position)
-    work.fresh[ruling.identity] = (mark.body, position)
-    work.marks.append(mark)
-    work.event_us_max = max(work.event_us_max, event.event_us)
-    pool = work.bench.specs.get(event.data.pool)
-    _add_totals(work, event, position=position)
-    _add_minute(work, event, record, pool=pool, position=position)
-    if pool is not None:
-        work.increments.append(_increment(event, pool))
-
-
-def _add_totals(work: _Work, event: UsageEvent, *, position: Position) -> None:
-    key = (event.data.pool, event.data.entitlement)
-    entry = work.totals.get(key) or work.states.totals.get(key)
-    before = WindowTotals() if entry is None else entry.totals
-    work.totals[key] = TotalsEntry(
-        pool=key[0], entitlement=key[1], position=position, totals=before + increment_of(event)
-    )
-
-
-def _add_minute(
-    work: _Work, event: UsageEvent, record: Record, *, pool: Pool | None, position: Position
-) -> None:
-    minute_us = minute_of(event.event_us)
-    key = (event.data.pool, event.data.entitlement, minute_us)
-    entitlement = None if pool is None else pool.entitlements.get(event.data.entitlement)
-    tenant = event.data.tenant[:NAME_CHARS_MAX] if entitlement is None else entitlement.tenant
-    model = event.data.model[:NAME_CHARS_MAX] or ("" if pool is None else pool.model)
-    if is_open(minute_us, stored_us=record.stored_us, lateness_us=lateness_of(pool)):
-        entry = work.minutes.get(key) or work.states.minutes.get(key)
-        work.minutes[key] = with_event(entry, event, tenant=tenant, model=model, position=position)
-    else:
-        work.orders.append(order_of(event, tenant=tenant, model=model, position=position))
-
-
-def _increment(event: UsageEvent, pool: Pool) -> Increment:
-    return Increment(
-        pool=pool.name,
-        entitlement=event.data.entitlement,
-        cost_tokens=pool.weights.cost_tokens(event.data.counts),
-        duration_us=event.data.end_us - event.data.start_us,
-    )
-
-
-def _outcome(work: _Work, *, generation: int, dropped: int, by_budget: bool) -> Outcome:
-    assert work.last is not None
-    counts = VerdictCounts(**{kind.value: number for kind, number in work.counts.items()})
-    partition = _partition(work, counts=counts)
-    closed = _closed(work)
-    minutes = tuple(entry for key, entry in work.minutes.items() if key not in closed)
-    rollups = [rollup_of(entry) for entry in work.minutes.values()]
-    return Outcome(
-        partition=partition,
-        totals=tuple(work.totals.values()),
-        minutes=minutes,
-        marks=_marks(work),
-        closed_minutes=closed,
-        dropped_blocks=dropped,
-        dropped_by_budget=by_budget,
-        verdicts=tuple(work.verdicts),
-        judged=JudgedThrough(
-            epoch=work.last.epoch,
-            partition=work.last.partition,
-            offset=work.last.offset,
-            generation=generation,
-            counts=partition.counts,
-            floor_us=partition.floor_us,
-        ),
-        rollups=(*rollups, *latest_orders(work.orders)),
-        forwards=tuple(work.forwards),
-        increments=tuple(work.increments),
-        counts=counts,
-        skipped=work.skipped,
-    )
-
-
-def _partition(work: _Work, *, counts: VerdictCounts) -> PartitionEntry:
-    assert work.last is not None
-    before = work.states.partition
-    return PartitionEntry(
-        partition=work.last.partition,
-        position=work.last,
-        stored_us=work.last_stored_us,
-        counts=counts if before is None else before.counts + counts,
-        verdicts_offset=0 if before is None else before.verdicts_offset,
-        floor_us=work.bench.floor_us,
-        watermark_us=max(work.event_us_max, 0 if before is None else before.watermark_us),
-    )
-
-
-def _marks(work: _Work) -> MarksEntry | None:
-    if not work.marks or work.last is None:
-        return None
-    return MarksEntry(
-        partition=work.last.partition,
-        position=work.last,
-        stored_us=work.last_stored_us,
-        event_us_max=work.event_us_max,
-        marks=tuple(work.marks),
-    )
-
-
-def _closed(work: _Work) -> tuple[MinuteKey, ...]:
-    """Return the minutes whose lateness has passed; looked at once per minute of stored time."""
-    before = work.states.partition
-    if before is not None and minute_of(before.stored_us) == minute_of(work.last_stored_us):
-        return ()
-    specs = work.bench.specs
-    return tuple(
-        key
-        for key in {**work.states.minutes, **work.minutes}
-        if not is_open(
-            key[2], stored_us=work.last_stored_us, lateness_us=lateness_of(specs.get(key[0]))
+    desk = _any_desk(work, event)
+    stored_us = record.timestamp * US_PER_MS
+    if ruling.replays is None:
+        work.memory.remember(
+            event, desk, body=body_of(body), position=position, stored_us=stored_us
         )
+    else:
+        work.memory.remember_replay(ruling.replays, position=position)
+    account = desk.account_of(event.data)
+    _add_windows(work, desk, account, event, position=position)
+    work.event_us_max = max(work.event_us_max, event.event_us)
+    if desk.pool is not None:
+        account.pay(event.data, desk)
+
+
+def _add_windows(
+    work: _Work, desk: Desk, account: Account, event: UsageEvent, *, position: Position
+) -> None:
+    """Add the event to its windows that are open, and order the others from history."""
+    data, place = event.data, place_of(position.offset, position.index)
+    at_us = event.event_us
+    spans = [(length_us, at_us - at_us % length_us) for length_us in desk.lengths_us]
+    owned = [is_open(span, clock_us=work.clock_us, pool=desk.pool) for span in spans]
+    if all(owned):
+        account.second(at_us // desk.window_us).add(data, place)
+        return
+    account.late().add(data, place)
+    for span, is_owned in zip(spans, owned, strict=True):
+        if is_owned:
+            account.window(span).add(data, place)
+        else:
+            work.orders.append(
+                order_of(
+                    span,
+                    account.key,
+                    tenant=account.tenant,
+                    model=desk.model_of(data.model),
+                    position=position,
+                )
+            )
+
+
+def _closing(work: _Work, *, place: Place) -> Closing:
+    assert work.last is not None
+    counts = dict(work.counts)
+    counts[VerdictKind.ACCEPTED] = counts.get(VerdictKind.ACCEPTED, 0) + work.accepted
+    return Closing(
+        states=work.states,
+        memory=work.memory,
+        bench=work.bench,
+        desks=(*work.desks.values(), *work.strangers.values()),
+        generation=place.generation,
+        position=Position(work.bench.epoch, work.bench.partition, *work.last),
+        stored_us=work.last_stored_us,
+        clock_us=work.clock_us,
+        event_us_max=work.event_us_max,
+        horizon_us=horizon_of(work.bench.specs),
+        verdicts=tuple(work.verdicts),
+        orders=tuple(work.orders),
+        forwards=tuple(work.forwards),
+        counts=VerdictCounts(**{kind.value: number for kind, number in counts.items()}),
+        skipped=work.skipped,
     )

@@ -1,27 +1,28 @@
 """Letters: what is published of an event that was not accepted, and how one is forwarded.
 
 Dead and late verdicts carry the original bytes, so that an operator can replay them; of a frame
-(many events in one record) only the event's own part.  An original that would not fit one record
-of ``verdicts`` is left out and the error says so: it still stands at its position in ``usage``.
+(many events in one record) only the event's own part.  A misplaced frame is split by pool.  An
+original that would not fit one record of ``verdicts`` is left out and the error says so: it still
+stands at its position in ``usage``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from schemas.positions import Position
+from schemas.units import US_PER_MS
 from schemas.usage import (
+    BATCH,
     CONTENT_TYPE_HEADER,
     FORWARDED_HEADER,
+    NDJSON,
     STRUCTURED,
     Decoded,
-    Headers,
     UsageEvent,
 )
 from schemas.verdicts import Verdict, VerdictKind
-from schemas.wire import decode
 from streams.core.judge import NAME_CHARS_MAX, Record, Ruling
 from streams.core.outcome import Forward
 
@@ -30,12 +31,15 @@ ORIGINAL_BYTES_MAX: Final = 512 * 1_024
 
 
 class Letters:
-    """Makes the letters of one record; a frame is split once, when the first is needed."""
+    """Makes the letters of one record; ``parts`` are the bytes of its events."""
 
-    def __init__(self, record: Record, *, events: int) -> None:
+    def __init__(self, record: Record, *, parts: Sequence[bytes]) -> None:
         self._record = record
-        self._is_frame = events > 1
-        self._parts: list[msgspec.Raw] | None = None
+        self._parts = parts
+        self._headers = tuple(record.headers)
+        if record.value is not None and parts[0] is not record.value:  # it was split
+            kept = (each for each in record.headers if each[0] != CONTENT_TYPE_HEADER)
+            self._headers = ((CONTENT_TYPE_HEADER, STRUCTURED), *kept)
 
     def verdict(self, decoded: Decoded, *, ruling: Ruling, position: Position) -> Verdict:
         """Return the verdict on the event at ``position``."""
@@ -50,7 +54,7 @@ class Letters:
             id="" if event is None else event.id,
             pool="" if event is None else event.data.pool[:NAME_CHARS_MAX],
             entitlement="" if event is None else event.data.entitlement[:NAME_CHARS_MAX],
-            stored_us=self._record.stored_us,
+            stored_us=self._record.timestamp * US_PER_MS,
             event_us=0 if event is None else event.event_us,
             first=ruling.first,
             replays=ruling.replays,
@@ -59,11 +63,25 @@ class Letters:
             original_headers=headers,
         )
 
-    def forward(self, event: UsageEvent, *, position: Position) -> Forward:
-        """Return the record unchanged but for the header; an event of a frame goes on its own."""
-        value, headers = self._part(position.index)
-        mark = (FORWARDED_HEADER, str(position).encode())
-        return Forward(event.data.pool, self._record.key, value or b"", (*headers, mark))
+    def forwards(self, misplaced: Sequence[tuple[UsageEvent, Position]]) -> list[Forward]:
+        """Return the misplaced events as one record per pool, each event's bytes unchanged."""
+        by_pool: dict[str, list[Position]] = {}
+        for event, position in misplaced:
+            by_pool.setdefault(event.data.pool, []).append(position)
+        return [self._forward(pool, positions) for pool, positions in by_pool.items()]
+
+    def _forward(self, pool: str, positions: Sequence[Position]) -> Forward:
+        mark = (FORWARDED_HEADER, str(positions[0]).encode())
+        parts = [self._parts[position.index] for position in positions]
+        if len(parts) == 1:
+            return Forward(pool, self._record.key, parts[0], (*self._headers, mark))
+        kept = (each for each in self._headers if each[0] != CONTENT_TYPE_HEADER)
+        if any(b"\n" in part for part in parts):
+            frame, content_type = b"[" + b",".join(parts) + b"]", BATCH
+        else:
+            frame, content_type = b"\n".join(parts), NDJSON
+        headers = ((CONTENT_TYPE_HEADER, content_type), *kept, mark)
+        return Forward(pool, self._record.key, frame, headers)
 
     def _original(
         self, ruling: Ruling, index: int
@@ -71,18 +89,9 @@ class Letters:
         """Return value, key and headers of a dead letter, and a note when they are left out."""
         if ruling.kind not in (VerdictKind.DEAD, VerdictKind.LATE):
             return None, None, (), ""
-        value, headers = self._part(index)
+        value = self._record.value if self._record.value is None else self._parts[index]
         size = len(value or b"") + len(self._record.key or b"")
-        size += sum(len(name) + len(content) for name, content in headers)
+        size += sum(len(name) + len(content) for name, content in self._headers)
         if size > ORIGINAL_BYTES_MAX:
             return None, None, (), f"(original of {size} bytes left out) "
-        return value, self._record.key, tuple(headers), ""
-
-    def _part(self, index: int) -> tuple[bytes | None, Headers]:
-        """Return value and headers of one event as a record of its own."""
-        if not self._is_frame or self._record.value is None:
-            return self._record.value, self._record.headers
-        if self._parts is None:
-            self._parts = decode(self._record.value, list[msgspec.Raw])
-        kept = [each for each in self._record.headers if each[0] != CONTENT_TYPE_HEADER]
-        return bytes(self._parts[index]), [(CONTENT_TYPE_HEADER, STRUCTURED), *kept]
+        return value, self._record.key, self._headers, ""

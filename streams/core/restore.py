@@ -9,23 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from schemas.ledger import (
     LedgerEntry,
+    LineEntry,
     MarksEntry,
-    MinuteEntry,
+    NumberedEntry,
     PartitionEntry,
+    ReplayedEntry,
     TickRecord,
     TotalsEntry,
+    WindowEntry,
     decode_entry,
 )
 from schemas.partitioning import partition_of
-from schemas.positions import Version
+from schemas.positions import Position, Version
 from schemas.wire import decode, encode
+from streams.core.lines import LineKey, bodies_of
 from streams.core.marks import first_offset_of, marks_of
-from streams.core.outcome import Outcome, States
-from streams.core.windows import MinuteKey
+from streams.core.outcome import HOUR_US, MINUTE_US, Outcome, States, WindowKey, key_of, size_of
+from streams.core.windows import changed_since
+
+K = TypeVar("K")
 
 
 class StoredKey(NamedTuple):
@@ -49,22 +55,44 @@ def base_of(entry: LedgerEntry) -> bytes:
     match entry:
         case TotalsEntry():
             return f"t|{entry.pool}|{entry.entitlement}".encode()
-        case MinuteEntry():
-            return minute_base((entry.pool, entry.entitlement, entry.minute_us))
+        case WindowEntry():
+            return window_base(key_of(entry))
+        case LineEntry():
+            return line_base(entry.partition, (entry.pool, entry.source))
         case MarksEntry():
             return marks_base(entry.partition, first_offset_of(entry))
+        case NumberedEntry():
+            return numbered_base(entry.partition, entry.position)
+        case ReplayedEntry():
+            return f"r|{entry.partition}|{entry.replays}".encode()
         case PartitionEntry():
             return b"p|%d" % entry.partition
 
 
-def minute_base(key: MinuteKey) -> bytes:
-    """Return the base of a minute's key."""
-    return f"m|{key[0]}|{key[1]}|{key[2]}".encode()
+def window_base(key: WindowKey) -> bytes:
+    """Return the base of a window's key."""
+    (window_us, start_us), (pool, entitlement) = key
+    if window_us == MINUTE_US:
+        return f"m|{pool}|{entitlement}|{start_us}".encode()
+    if window_us == HOUR_US:
+        return f"h|{pool}|{entitlement}|{start_us}".encode()
+    return f"s|{pool}|{entitlement}|{window_us}|{start_us}".encode()
+
+
+def line_base(partition: int, key: LineKey) -> bytes:
+    """Return the base of a line's key; a source may be any text."""
+    pool, source = key
+    return f"q|{partition}|{source}|{pool}".encode()
 
 
 def marks_base(partition: int, first_offset: int) -> bytes:
     """Return the base of a marks block's key."""
     return b"d|%d|%d" % (partition, first_offset)
+
+
+def numbered_base(partition: int, position: Position) -> bytes:
+    """Return the base of the key of a block of numbered bodies."""
+    return b"n|%d|%d" % (partition, position.offset)
 
 
 def debt_key(pool: str, generation: int) -> bytes:
@@ -77,26 +105,47 @@ def changes_of(
 ) -> list[tuple[bytes, bytes | None]]:
     """Return the changelog records of an outcome, superseded generations' tombstones included.
 
-    ``generations`` says under which generation each base is stored; ``states`` are those that the
-    outcome was made from.
+    ``generations`` holds the bases that are still stored under an earlier generation; ``states``
+    are those that the outcome was made from.
     """
-    written = {base_of(entry): encode(entry) for entry in outcome.entries}
+    suffix = b"|%d" % generation
     changes: list[tuple[bytes, bytes | None]] = []
-    for base in (*removed(states, outcome), *written):
+    for base in removed(states, outcome):
         former = generations.get(base)
-        if former is not None and (former != generation or base not in written):
-            changes.append((bytes(StoredKey(base, former)), None))
-    changes += [(bytes(StoredKey(base, generation)), value) for base, value in written.items()]
+        changes.append((base + suffix if former is None else b"%s|%d" % (base, former), None))
+    written = [(base_of(entry), entry) for entry in outcome.entries]
+    if generations:
+        for base, _ in written:
+            former = generations.get(base)
+            if former is not None:
+                changes.append((b"%s|%d" % (base, former), None))
+    changes += [(base + suffix, encode(entry)) for base, entry in written]
     return changes
 
 
+def rewritten(outcome: Outcome, states: States, generations: dict[bytes, int]) -> None:
+    """Take out of ``generations`` what the outcome's record batch writes or removes."""
+    if generations:
+        for base in removed(states, outcome):
+            generations.pop(base, None)
+        for entry in outcome.entries:
+            generations.pop(base_of(entry), None)
+
+
 def removed(states: States, outcome: Outcome) -> Iterator[bytes]:
-    """Yield the bases that the outcome takes out of the table."""
-    for key in outcome.closed_minutes:
-        yield minute_base(key)
+    """Yield the bases that the outcome takes out of the table, of those that are in it."""
+    if outcome.partition is None:
+        return
+    partition = outcome.partition.partition
+    for key in outcome.closed_windows:
+        if states.window(key) is not None:
+            yield window_base(key)
     for block in states.marks.blocks[: outcome.dropped_blocks]:
-        assert outcome.partition is not None
-        yield marks_base(outcome.partition.partition, block.first_offset)
+        yield marks_base(partition, block.first_offset)
+    for entry in states.bodies.blocks[: outcome.dropped_bodies]:
+        yield numbered_base(partition, entry.position)
+    for line in outcome.dropped_lines:
+        yield line_base(partition, line)
 
 
 @dataclass(frozen=True)
@@ -105,7 +154,7 @@ class Restored:
 
     states: States
     generations: dict[bytes, int] = field(default_factory=dict)
-    """The generation under which each base is stored now."""
+    """The generation under which each base is stored, until it is written again."""
     superseded: tuple[bytes, ...] = ()
     """Keys whose records lost."""
 
@@ -130,19 +179,27 @@ def restore(raw: Iterable[tuple[bytes, bytes]]) -> Restored:
 
 
 def _states(entries: Iterable[LedgerEntry]) -> States:
-    states = States()
-    marks: list[MarksEntry] = []
+    kinds: dict[type, list[LedgerEntry]] = {}
     for entry in entries:
-        match entry:
-            case TotalsEntry():
-                states.totals[(entry.pool, entry.entitlement)] = entry
-            case MinuteEntry():
-                states.minutes[(entry.pool, entry.entitlement, entry.minute_us)] = entry
-            case MarksEntry():
-                marks.append(entry)
-            case PartitionEntry():
-                states.partition = entry
-    states.marks = marks_of(marks)
+        kinds.setdefault(type(entry), []).append(entry)
+
+    def of(kind: type[K]) -> list[K]:
+        return cast(list[K], kinds.get(kind, []))
+
+    states = States(
+        partition=next(iter(of(PartitionEntry)), None),
+        totals={(each.pool, each.entitlement): each for each in of(TotalsEntry)},
+        marks=marks_of(of(MarksEntry)),
+        lines={(each.pool, each.source): each for each in of(LineEntry)},
+        bodies=bodies_of(of(NumberedEntry)),
+        replayed={each.replays: each for each in of(ReplayedEntry)},
+    )
+    for window in of(WindowEntry):
+        span, owner = key_of(window)
+        states.windows.setdefault(span, {})[owner] = window
+    rolled = None if states.partition is None else states.partition.rolled
+    for key in changed_since(states, rolled):
+        states.unpublished[size_of(key[0][0])][key] = None
     return states
 
 
@@ -165,6 +222,6 @@ def _order(record: TickRecord, generation: int) -> tuple[Version, int]:
 def partition_of_base(base: bytes, *, partitions: int) -> int:
     """Return the partition that a key of ``consumption`` belongs to."""
     kind, first, *_ = base.split(b"|")
-    if kind in (b"t", b"m"):
+    if kind in (b"t", b"m", b"h", b"s"):
         return partition_of(first.decode(), partitions)
     return int(first)

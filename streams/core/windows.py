@@ -1,47 +1,92 @@
-"""Windows: totals of one entitlement in one minute of event time, while the ledger owns it.
+"""Windows: totals of one entitlement by event time, while the ledger owns them.
 
-A minute is owned until its lateness has passed on the broker's clock.  An event that comes later
-still counts in the totals; its window is ordered from history instead (``Rollup.order``).
-Rollups carry absolute values, so repeating one is harmless.
+Windows are of a second (``windowSeconds``), a minute and an hour.  One is owned until its lateness
+has passed on the broker's clock; an event that comes later still counts in the totals, and its
+window is ordered from history instead (``Rollup.order``).  Rollups carry absolute values, so
+repeating one is harmless; they are published when the broker's clock enters a new slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import msgspec
-
-from schemas.ledger import MinuteEntry, WindowTotals
+from schemas.ledger import WindowEntry, WindowTotals
 from schemas.pools import Pool
 from schemas.positions import Position
 from schemas.rollups import Rollup
+from schemas.specs import Metering
 from schemas.units import US_PER_S
 from schemas.usage import UsageEvent
+from streams.core.outcome import (
+    HOUR_US,
+    MINUTE_US,
+    EntitlementKey,
+    States,
+    WindowKey,
+    WindowSpan,
+    key_of,
+    size_of,
+)
 
-MINUTE_US: Final = 60 * US_PER_S
-LATENESS_DEFAULT_US: Final = 600 * US_PER_S
-"""How long a minute is kept when its pool is no longer specified."""
+SLOTS_US: Final = (US_PER_S, 5 * US_PER_S, 60 * US_PER_S)
+"""By size: windows that changed are published when the broker's clock enters the next slot."""
 
-MinuteKey = tuple[str, str, int]
-"""Pool, entitlement, start of the minute."""
-
-
-def minute_of(event_us: int) -> int:
-    """Return the start of the minute that holds the instant."""
-    return event_us - event_us % MINUTE_US
-
-
-def lateness_of(pool: Pool | None) -> int:
-    """Return for how many microseconds after its end a minute of the pool stays open."""
-    if pool is None:
-        return LATENESS_DEFAULT_US
-    return pool.metering.lateness_minute_seconds * US_PER_S
+UNSPECIFIED: Final = Metering()
+"""How long windows are kept when their pool is no longer specified."""
 
 
-def is_open(minute_us: int, *, stored_us: int, lateness_us: int) -> bool:
-    """Say whether the ledger owns the minute at the broker's time ``stored_us``."""
-    return stored_us < minute_us + MINUTE_US + lateness_us
+def lengths_of(metering: Metering) -> tuple[int, int, int]:
+    """Return the lengths of the windows that an event counts in, in microseconds."""
+    return (metering.window_seconds * US_PER_S, MINUTE_US, HOUR_US)
+
+
+def lateness_us(window_us: int, pool: Pool | None) -> int:
+    """Return for how long after its end a window stays open."""
+    metering = UNSPECIFIED if pool is None else pool.metering
+    seconds = (
+        metering.lateness_second_seconds,
+        metering.lateness_minute_seconds,
+        metering.lateness_hour_seconds,
+    )
+    return seconds[size_of(window_us)] * US_PER_S
+
+
+def is_open(span: WindowSpan, *, clock_us: int, pool: Pool | None) -> bool:
+    """Say whether the ledger owns the window at the broker's time ``clock_us``."""
+    window_us, start_us = span
+    return clock_us < start_us + window_us + lateness_us(window_us, pool)
+
+
+def closed_windows(
+    states: States,
+    touched: Iterable[WindowKey],
+    *,
+    clock_us: int,
+    pools: Mapping[str, Pool],
+) -> Iterator[WindowKey]:
+    """Yield the windows that the ledger does not own any more."""
+    candidates: dict[WindowSpan, dict[EntitlementKey, None]] = {}
+    for span, owners in states.windows.items():
+        if span[0] + span[1] <= clock_us:
+            candidates.setdefault(span, {}).update(dict.fromkeys(owners))
+    for span, owner in touched:
+        candidates.setdefault(span, {})[owner] = None
+    for span, keys in candidates.items():
+        open_pools: dict[str, bool] = {}
+        for owner in keys:
+            name = owner[0]
+            if name not in open_pools:
+                open_pools[name] = is_open(span, clock_us=clock_us, pool=pools.get(name))
+            if not open_pools[name]:
+                yield span, owner
+
+
+def slots_entered(before_us: int, clock_us: int) -> tuple[int, ...]:
+    """Return the sizes whose slot is another one now."""
+    return tuple(
+        size for size, slot in enumerate(SLOTS_US) if before_us // slot != clock_us // slot
+    )
 
 
 def increment_of(event: UsageEvent) -> WindowTotals:
@@ -55,37 +100,15 @@ def increment_of(event: UsageEvent) -> WindowTotals:
     )
 
 
-def with_event(
-    entry: MinuteEntry | None, event: UsageEvent, *, tenant: str, model: str, position: Position
-) -> MinuteEntry:
-    """Return the minute with the event added."""
-    data = event.data
-    if entry is None:
-        entry = MinuteEntry(
-            pool=data.pool,
-            entitlement=data.entitlement,
-            minute_us=minute_of(event.event_us),
-            position=position,
-            totals=WindowTotals(),
-        )
-    return msgspec.structs.replace(
-        entry,
-        tenant=tenant,
-        model=model,
-        position=position,
-        totals=entry.totals + increment_of(event),
-    )
-
-
-def rollup_of(entry: MinuteEntry) -> Rollup:
-    """Return the minute as history is told of it."""
+def rollup_of(entry: WindowEntry) -> Rollup:
+    """Return the window as history is told of it."""
     return Rollup(
         pool=entry.pool,
         entitlement=entry.entitlement,
         tenant=entry.tenant,
         model=entry.model,
-        window_start_us=entry.minute_us,
-        window_us=MINUTE_US,
+        window_start_us=entry.start_us,
+        window_us=entry.window_us,
         tokens=entry.totals.tokens,
         events=entry.totals.events,
         requests=entry.totals.requests,
@@ -94,23 +117,38 @@ def rollup_of(entry: MinuteEntry) -> Rollup:
     )
 
 
-def order_of(event: UsageEvent, *, tenant: str, model: str, position: Position) -> Rollup:
-    """Return the order to recompute a minute that the ledger no longer owns."""
+def order_of(
+    span: WindowSpan, owner: EntitlementKey, *, tenant: str, model: str, position: Position
+) -> Rollup:
+    """Return the order to recompute a window that the ledger no longer owns."""
+    pool, entitlement = owner
     return Rollup(
-        pool=event.data.pool,
-        entitlement=event.data.entitlement,
+        pool=pool,
+        entitlement=entitlement,
         tenant=tenant,
         model=model,
-        window_start_us=minute_of(event.event_us),
-        window_us=MINUTE_US,
+        window_start_us=span[1],
+        window_us=span[0],
         version=position,
         order=True,
     )
 
 
-def latest_orders(orders: Iterable[Rollup]) -> list[Rollup]:
-    """Return one order per window: the one with the highest version."""
-    latest: dict[MinuteKey, Rollup] = {}
-    for order in orders:
-        latest[(order.pool, order.entitlement, order.window_start_us)] = order
-    return list(latest.values())
+def sliding(states: States, owner: EntitlementKey, *, until_us: int, span_us: int) -> WindowTotals:
+    """Return the sum over the second windows that lie in ``[until_us - span_us, until_us)``.
+
+    Exact to a window; only windows that the ledger still owns are in it.
+    """
+    total = WindowTotals()
+    for (window_us, start_us), owners in states.windows.items():
+        inside = until_us - span_us <= start_us and start_us + window_us <= until_us
+        if inside and size_of(window_us) == 0 and owner in owners:
+            total += owners[owner].totals
+    return total
+
+
+def changed_since(states: States, rolled: tuple[Position, ...] | None) -> Iterator[WindowKey]:
+    """Yield the windows that changed since they were published, by what the partition says."""
+    for entry in states.all_windows():
+        if rolled is None or entry.position > rolled[size_of(entry.window_us)]:
+            yield key_of(entry)

@@ -39,7 +39,9 @@ def test_every_message_of_the_catalog_has_a_sample() -> None:
 
 @pytest.mark.parametrize(("name", "number"), CASES)
 def test_every_golden_file_still_decodes_to_its_message(name: str, number: int) -> None:
-    decoded = [decode_union(path.read_bytes(), CATALOG[name]) for path in golden_files(name, number)]
+    decoded = [
+        decode_union(path.read_bytes(), CATALOG[name]) for path in golden_files(name, number)
+    ]
 
     assert decoded
     assert all(each == MESSAGES[name][number] for each in decoded)

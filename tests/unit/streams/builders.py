@@ -21,7 +21,7 @@ from schemas.specs import (
 )
 from schemas.units import US_PER_S, TokenCounts
 from schemas.usage import Headers, UsageData, UsageEvent, encode_structured, envelope
-from streams.core.judge import Record
+from streams.core.judge import Record, StoredRecord
 from streams.core.ledger import fold
 from streams.core.outcome import Outcome, Place, States, apply
 
@@ -60,7 +60,7 @@ def pool(name: str = POOL, *, metering: Metering | None = None, entitlements: in
 SPECS: Mapping[str, Pool] = {POOL: pool()}
 
 
-def usage(
+def usage(  # noqa: PLR0913 - an event has many sides
     number: int = 0,
     *,
     output: int = 5,
@@ -70,8 +70,9 @@ def usage(
     event_us: int = NOW_US,
     final: bool = True,
     demoted: bool = False,
+    numbered: bool = False,
 ) -> UsageEvent:
-    """Return one event; ``number`` is its id."""
+    """Return one event; ``number`` is its id, and its sequence when it is ``numbered``."""
     data = UsageData(
         pool=pool,
         entitlement=entitlement,
@@ -81,7 +82,9 @@ def usage(
         final=final,
         demoted=demoted,
     )
-    return UsageEvent(source=source, id=str(number), sequence=None, data=data)
+    return UsageEvent(
+        source=source, id=str(number), sequence=number if numbered else None, data=data
+    )
 
 
 def record(
@@ -90,18 +93,18 @@ def record(
     *,
     stored_us: int = NOW_US,
     headers: Headers = (),
-) -> Record:
+) -> StoredRecord:
     """Return a record with one event, a frame of events, raw bytes or a tombstone."""
     if content is None or isinstance(content, bytes):
-        return Record(offset, stored_us, b"key", content, headers)
+        return StoredRecord(offset, stored_us // 1_000, b"key", content, headers)
     if isinstance(content, UsageEvent):
         value, own = encode_structured(content)
-        return Record(offset, stored_us, b"key", value, (*own, *headers))
+        return StoredRecord(offset, stored_us // 1_000, b"key", value, (*own, *headers))
     frame = msgspec.json.encode([envelope(event) for event in content])
-    return Record(offset, stored_us, b"key", frame, headers)
+    return StoredRecord(offset, stored_us // 1_000, b"key", frame, headers)
 
 
-def records(*contents: UsageEvent | Sequence[UsageEvent] | bytes | None) -> list[Record]:
+def records(*contents: UsageEvent | Sequence[UsageEvent] | bytes | None) -> list[StoredRecord]:
     """Return records at offsets 0, 1, 2, ..."""
     return [record(content, offset) for offset, content in enumerate(contents)]
 

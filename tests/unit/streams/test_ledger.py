@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import pytest
 
+from schemas.ledger import WindowEntry
 from schemas.partitioning import partition_of
 from schemas.positions import Position
 from schemas.specs import Metering
 from schemas.units import US_PER_S
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, UsageEvent, encode_binary
 from schemas.verdicts import DeadReason, Verdict, VerdictCounts, VerdictKind
-from streams.core.judge import Bound, Record
-from streams.core.ledger import fold
+from streams.core.judge import Bound, StoredRecord
+from streams.core.ledger import Limits, fold, rest
 from streams.core.letters import ORIGINAL_BYTES_MAX
 from streams.core.outcome import Outcome, Place, States, apply
+from streams.core.tally import DURATION_GRAIN_BITS
+from streams.core.windows import sliding
 from tests.unit.streams.builders import (
     HOME,
     NOW_US,
@@ -94,17 +99,18 @@ def test_an_id_that_was_used_with_another_body_is_a_conflict() -> None:
     assert _rulings(outcome) == [(1, VerdictKind.DEAD, DeadReason.CONFLICT)]
 
 
-def test_the_same_event_in_both_cloudevents_modes_is_one_event() -> None:
+def test_the_same_event_in_another_encoding_is_a_conflict_and_never_counts_twice() -> None:
+    """A body is its bytes: whoever repeats an event repeats them."""
     value, headers = encode_binary(usage(1))
 
     outcome = fold(
         folded(records(usage(1))),
-        [Record(1, NOW_US, b"key", value, headers)],
+        [StoredRecord(1, NOW_US // 1_000, b"key", value, headers)],
         specs=SPECS,
         place=PLACE,
     )
 
-    assert outcome.counts == VerdictCounts(duplicate=1)
+    assert _rulings(outcome) == [(1, VerdictKind.DEAD, DeadReason.CONFLICT)]
 
 
 def test_the_same_id_from_another_source_is_another_event() -> None:
@@ -123,20 +129,51 @@ def test_an_event_older_than_the_acceptance_horizon_is_late_and_keeps_its_bytes(
     assert outcome.totals == ()
 
 
-def test_an_event_whose_minute_is_closed_counts_in_the_totals_and_orders_its_window() -> None:
-    event_us = NOW_US - 3_600 * US_PER_S
+def _spans(entries: Iterable[WindowEntry]) -> list[tuple[int, int]]:
+    return sorted((each.window_us, each.start_us) for each in entries)
+
+
+def _windows_at(event_us: int, *lengths_us: int) -> list[tuple[int, int]]:
+    return [(length_us, event_us - event_us % length_us) for length_us in lengths_us]
+
+
+SECOND_US, MINUTE_US, HOUR_US = US_PER_S, 60 * US_PER_S, 3_600 * US_PER_S
+
+
+def test_an_event_counts_in_its_second_its_minute_and_its_hour() -> None:
+    outcome = once(usage(1, output=9))
+
+    assert _spans(outcome.windows) == _windows_at(NOW_US, SECOND_US, MINUTE_US, HOUR_US)
+    assert {entry.totals.tokens.output_tokens for entry in outcome.windows} == {9}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "owned"),
+    [
+        pytest.param(120, (SECOND_US, MINUTE_US, HOUR_US), id="its second is open for 2 minutes"),
+        pytest.param(121, (MINUTE_US, HOUR_US), id="then only minute and hour"),
+        pytest.param(640, (HOUR_US,), id="then only the hour"),
+        pytest.param(8_000, (), id="in the end nothing"),
+    ],
+)
+def test_a_late_event_counts_in_the_totals_and_orders_the_windows_that_are_closed(
+    age_s: int, owned: tuple[int, ...]
+) -> None:
+    event_us = NOW_US - age_s * US_PER_S
 
     outcome = once(usage(1, output=9, event_us=event_us))
 
+    orders = [each for each in outcome.rollups if each.order]
+    ordered = [length for length in (SECOND_US, MINUTE_US, HOUR_US) if length not in owned]
     assert [entry.totals.tokens.total for entry in outcome.totals] == [9]
-    assert outcome.minutes == ()
-    [order] = outcome.rollups
-    assert order.order
-    assert order.window_start_us == event_us - event_us % (60 * US_PER_S)
-    assert order.version == Position(0, HOME, 0)
+    assert _spans(outcome.windows) == _windows_at(event_us, *owned)
+    assert [(each.window_us, each.window_start_us) for each in orders] == _windows_at(
+        event_us, *ordered
+    )
+    assert {each.version for each in orders} <= {Position(0, HOME, 0)}
 
 
-def test_a_minute_is_evicted_once_its_lateness_has_passed() -> None:
+def test_a_window_leaves_the_table_once_its_lateness_has_passed() -> None:
     states = folded([record(usage(1), 0)])
     later_us = NOW_US + 661 * US_PER_S
 
@@ -148,21 +185,93 @@ def test_a_minute_is_evicted_once_its_lateness_has_passed() -> None:
     )
     apply(states, outcome)
 
-    assert [key[2] for key in outcome.closed_minutes] == [NOW_US - NOW_US % (60 * US_PER_S)]
-    assert len(states.minutes) == 1
+    assert sorted(span for span, _ in outcome.closed_windows) == _windows_at(
+        NOW_US, SECOND_US, MINUTE_US
+    )
+    assert _spans(states.all_windows()) == sorted(
+        {*_windows_at(NOW_US, HOUR_US), *_windows_at(later_us, SECOND_US, MINUTE_US, HOUR_US)}
+    )
     assert total(states).total == 10
 
 
-def test_rollups_are_the_absolute_values_of_the_minutes_that_were_touched() -> None:
-    states = folded([record(usage(1, output=5), 0)])
+def test_a_broker_clock_that_steps_back_reopens_no_window() -> None:
+    later_us = NOW_US + 7_300 * US_PER_S
+    states = folded(
+        [record(usage(1), 0)], [record(usage(2, event_us=later_us), 1, stored_us=later_us)]
+    )
 
-    outcome = fold(states, [record(usage(2, output=7, demoted=True), 1)], specs=SPECS, place=PLACE)
+    outcome = fold(states, [record(usage(3), 2)], specs=SPECS, place=PLACE)
+
+    assert outcome.windows == ()
+    assert [each.order for each in outcome.rollups] == [True, True, True]
+
+
+def _published(outcome: Outcome) -> list[int]:
+    return sorted(each.window_us for each in outcome.rollups)
+
+
+def test_windows_are_published_when_the_brokers_clock_enters_a_new_slot() -> None:
+    states = folded([record(usage(1), 0)])
+    same_slot_us, next_slot_us = NOW_US + 1_000, NOW_US + US_PER_S
+
+    quiet = fold(states, [record(usage(2), 1, stored_us=same_slot_us)], specs=SPECS, place=PLACE)
+    apply(states, quiet)
+    loud = fold(states, [record(usage(3), 2, stored_us=next_slot_us)], specs=SPECS, place=PLACE)
+    apply(states, loud)
+
+    assert _published(quiet) == []
+    assert _published(loud) == [SECOND_US]
+    assert loud.rollups[0].events == 3
+    assert _published(rest(states)) == [MINUTE_US, HOUR_US]
+
+
+def test_what_is_left_to_publish_is_published_once() -> None:
+    states = folded(records(usage(1)), [record(usage(2), 1)])
+
+    apply(states, rest(states))
+
+    assert not states.has_unpublished
+    assert rest(states) == Outcome()
+
+
+def test_a_window_that_closes_is_published_first() -> None:
+    brief = {POOL: pool(metering=Metering(lateness_minute_seconds=601))}
+    states = folded(records(usage(1)), [record(usage(2), 1)], specs=brief)
+    minute_end_us = NOW_US - NOW_US % MINUTE_US + MINUTE_US
+    closes_us = minute_end_us + 601 * US_PER_S
+
+    outcome = fold(
+        states,
+        [record(usage(3, event_us=closes_us), 2, stored_us=closes_us)],
+        specs=brief,
+        place=PLACE,
+    )
+
+    closed = [each for each in outcome.rollups if each.window_start_us < minute_end_us]
+    assert (MINUTE_US, 2) in [(each.window_us, each.events) for each in closed]
+
+
+def test_rollups_are_the_absolute_values_of_the_windows_that_changed() -> None:
+    states = folded([record(usage(1, output=5), 0)])
+    later = record(usage(2, output=7, demoted=True), 1, stored_us=NOW_US + US_PER_S)
+
+    outcome = fold(states, [later], specs=SPECS, place=PLACE)
 
     [rollup] = outcome.rollups
     assert (rollup.tokens.output_tokens, rollup.events, rollup.requests) == (12, 2, 2)
     assert rollup.demoted_tokens == 7
     assert (rollup.tenant, rollup.model) == ("tenant-0", "model")
     assert rollup.version == Position(0, HOME, 1)
+
+
+def test_a_sliding_window_is_the_sum_of_its_seconds() -> None:
+    states = folded(
+        records(*(usage(n, output=1 << n, event_us=NOW_US - n * US_PER_S) for n in range(6)))
+    )
+
+    counted = sliding(states, (POOL, "e0"), until_us=NOW_US, span_us=3 * US_PER_S)
+
+    assert (counted.tokens.output_tokens, counted.events) == (0b1110, 3)
 
 
 def test_a_partial_event_adds_tokens_and_no_request() -> None:
@@ -176,7 +285,8 @@ def test_served_tokens_are_weighted_by_cost_and_know_their_production_time() -> 
 
     [increment] = outcome.increments
     assert (increment.pool, increment.entitlement) == (POOL, "e0")
-    assert (increment.cost_tokens, increment.duration_us) == (5, US_PER_S)
+    assert increment.cost_tokens == 5
+    assert US_PER_S <= increment.duration_us < US_PER_S + (1 << DURATION_GRAIN_BITS)
 
 
 def test_a_misplaced_event_is_forwarded_unchanged_with_its_position() -> None:
@@ -207,7 +317,7 @@ def test_of_a_frame_only_the_misplaced_event_is_forwarded() -> None:
     [forward] = outcome.forwards
     again = fold(
         States(),
-        [Record(0, NOW_US, forward.key, forward.value, forward.headers)],
+        [StoredRecord(0, NOW_US // 1_000, forward.key, forward.value, forward.headers)],
         specs={ELSEWHERE: pool(ELSEWHERE)},
         place=Place(partition=partition_of(ELSEWHERE, PARTITIONS), partitions=PARTITIONS),
     )
@@ -274,7 +384,7 @@ def test_a_full_budget_of_marks_raises_the_acceptance_floor_above_what_is_forgot
         [record(usage(1), 2), record(usage(3, event_us=NOW_US + 2), 3)],
         specs=SPECS,
         place=PLACE,
-        marks_max=1,
+        limits=Limits(marks_max=1),
     )
     apply(states, outcome)
 

@@ -1,0 +1,243 @@
+"""Tallies: what the events of one fold add to each entitlement and second, before it is written.
+
+Ordinary events are added by the second of their event time only; minutes, hours and totals follow
+from the seconds when the fold ends.  An event that comes after its second was closed is added to
+each of its windows that is still open, and to the total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from schemas.ledger import WindowTotals
+from schemas.pools import Pool, Weights
+from schemas.units import PPM, US_PER_S, TokenCounts
+from schemas.usage import UsageData
+from streams.core.judge import NAME_CHARS_MAX
+from streams.core.lines import Line
+from streams.core.outcome import EntitlementKey, Increment, WindowSpan
+from streams.core.windows import UNSPECIFIED, lengths_of
+
+DURATION_GRAIN_BITS: Final = 14
+"""Production times are paid out in steps of 16 ms, rounded up."""
+_GRAIN_LESS_1: Final = (1 << DURATION_GRAIN_BITS) - 1
+
+
+class Tally:
+    """Tokens and events added up, and where the last of them stands."""
+
+    __slots__ = (
+        "cache_read",
+        "cache_write",
+        "demoted",
+        "events",
+        "input",
+        "model",
+        "output",
+        "place",
+        "reasoning",
+        "requests",
+    )
+
+    def __init__(self) -> None:
+        self.input = 0
+        self.cache_read = 0
+        self.cache_write = 0
+        self.output = 0
+        self.reasoning = 0
+        self.events = 0
+        self.requests = 0
+        self.demoted = 0
+        self.place = -1
+        """Offset and index of the last event."""
+        self.model = ""
+        """As the last event names it."""
+
+    def add(self, data: UsageData, place: int) -> None:
+        """Add one event; most amounts are 0, and a comparison is cheaper than a sum."""
+        self.input += data.input_tokens
+        self.output += data.output_tokens
+        self.events += 1
+        self.place = place
+        self.model = data.model
+        if data.final:
+            self.requests += 1
+        if data.cache_read_tokens:
+            self.cache_read += data.cache_read_tokens
+        if data.cache_write_tokens:
+            self.cache_write += data.cache_write_tokens
+        if data.reasoning_tokens:
+            self.reasoning += data.reasoning_tokens
+        if data.demoted:
+            self.demoted += data.counts.total
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally; the later place names the model."""
+        self.input += other.input
+        self.cache_read += other.cache_read
+        self.cache_write += other.cache_write
+        self.output += other.output
+        self.reasoning += other.reasoning
+        self.events += other.events
+        self.requests += other.requests
+        self.demoted += other.demoted
+        if other.place > self.place:
+            self.place = other.place
+            self.model = other.model
+
+    def totals(self) -> WindowTotals:
+        """Return what was added."""
+        tokens = TokenCounts(
+            self.input, self.cache_read, self.cache_write, self.output, self.reasoning
+        )
+        return WindowTotals(
+            tokens=tokens,
+            events=self.events,
+            requests=self.requests,
+            demoted_tokens=self.demoted,
+        )
+
+
+class Account:
+    """One entitlement in one fold."""
+
+    __slots__ = ("key", "late_tally", "paid", "seconds", "tenant", "windows")
+
+    def __init__(self, key: EntitlementKey, tenant: str) -> None:
+        self.key = key
+        self.tenant = tenant
+        self.seconds: dict[int, Tally] = {}
+        """By number of the second window: events all of whose windows are open."""
+        self.late_tally: Tally | None = None
+        """Events at least one of whose windows is closed."""
+        self.windows: dict[WindowSpan, Tally] = {}
+        """Of those events: the windows that are still open."""
+        self.paid: dict[int, int] = {}
+        """Weighted tokens x 1,000,000 by production time in grains."""
+
+    def second(self, number: int) -> Tally:
+        """Return the tally of a second window."""
+        return self.seconds.setdefault(number, Tally())
+
+    def late(self) -> Tally:
+        """Return the tally of events that only the total counts for sure."""
+        if self.late_tally is None:
+            self.late_tally = Tally()
+        return self.late_tally
+
+    def window(self, span: WindowSpan) -> Tally:
+        """Return the tally of a window that such an event still counts in."""
+        return self.windows.setdefault(span, Tally())
+
+    def pay(self, data: UsageData, desk: Desk) -> None:
+        """Owe the event's weighted tokens over its production time, in grains rounded up."""
+        grains = (data.end_us - data.start_us + _GRAIN_LESS_1) >> DURATION_GRAIN_BITS
+        cost_ppm = data.input_tokens * desk.input_ppm + data.output_tokens * desk.output_ppm
+        if data.cache_read_tokens:
+            cost_ppm += data.cache_read_tokens * desk.cache_read_ppm
+        if data.cache_write_tokens:
+            cost_ppm += data.cache_write_tokens * desk.cache_write_ppm
+        paid = self.paid
+        paid[grains] = paid.get(grains, 0) + cost_ppm
+
+    def total(self) -> Tally:
+        """Return what was added to the entitlement's totals; no events: nothing was."""
+        total = Tally()
+        for tally in self.seconds.values():
+            total.merge(tally)
+        if self.late_tally is not None:
+            total.merge(self.late_tally)
+        return total
+
+    def by_window(self, lengths_us: tuple[int, int, int]) -> dict[WindowSpan, Tally]:
+        """Return what was added to each open window."""
+        windows: dict[WindowSpan, Tally] = {}
+        for number, tally in self.seconds.items():
+            at_us = number * lengths_us[0]
+            for length_us in lengths_us:
+                span = (length_us, at_us - at_us % length_us)
+                windows.setdefault(span, Tally()).merge(tally)
+        for span, tally in self.windows.items():
+            windows.setdefault(span, Tally()).merge(tally)
+        return windows
+
+    def increments(self) -> Iterator[Increment]:
+        """Yield the tokens to be paid out, one increment for each production time."""
+        pool, entitlement = self.key
+        for grains, cost_ppm in self.paid.items():
+            yield Increment(
+                pool=pool,
+                entitlement=entitlement,
+                cost_tokens=-(-cost_ppm // PPM),
+                duration_us=grains << DURATION_GRAIN_BITS,
+            )
+
+
+class Desk:
+    """One pool in one fold, with all that its events are held against."""
+
+    __slots__ = (
+        "accounts",
+        "cache_read_ppm",
+        "cache_write_ppm",
+        "future_us",
+        "input_ppm",
+        "lengths_us",
+        "lines",
+        "name",
+        "open_us",
+        "output_ppm",
+        "pool",
+        "unlisted",
+        "window_us",
+    )
+
+    def __init__(self, name: str, pool: Pool | None) -> None:
+        metering = UNSPECIFIED if pool is None else pool.metering
+        weights = Weights() if pool is None else pool.weights
+        self.name = name
+        self.pool = pool
+        """None: nobody specifies it."""
+        self.accounts: dict[str, Account] = {}
+        self.unlisted: dict[str, Account] = {}
+        """Of entitlements that the pool has no longer: only what is bound counts for them."""
+        self.lines: dict[str, Line] = {}
+        self.lengths_us = lengths_of(metering)
+        self.window_us = self.lengths_us[0]
+        self.future_us = metering.future_seconds_max * US_PER_S
+        shortest = min(metering.lateness_second_seconds, metering.acceptance_horizon_seconds)
+        self.open_us = shortest * US_PER_S
+        """An event that is no older has all its windows open and is within the horizon."""
+        self.input_ppm = weights.input_ppm
+        self.cache_read_ppm = weights.cache_read_ppm
+        self.cache_write_ppm = weights.cache_write_ppm
+        self.output_ppm = weights.output_ppm
+
+    def account(self, entitlement: str) -> Account | None:
+        """Return the entitlement's account; None when the pool has no such entitlement."""
+        known = None if self.pool is None else self.pool.entitlements.get(entitlement)
+        if known is None:
+            return None
+        account = self.accounts.get(entitlement)
+        if account is None:
+            account = Account((self.name, entitlement), known.tenant)
+            self.accounts[entitlement] = account
+        return account
+
+    def account_of(self, data: UsageData) -> Account:
+        """Return the account of an event that is accepted, specified or not."""
+        account = self.account(data.entitlement) or self.unlisted.get(data.entitlement)
+        if account is None:
+            account = Account((self.name, data.entitlement), data.tenant[:NAME_CHARS_MAX])
+            self.unlisted[data.entitlement] = account
+        return account
+
+    def all_accounts(self) -> Iterator[Account]:
+        """Yield every account."""
+        yield from self.accounts.values()
+        yield from self.unlisted.values()
+
+    def model_of(self, model: str) -> str:
+        """Return the model that a window names: the event's, else the pool's."""
+        return model[:NAME_CHARS_MAX] or ("" if self.pool is None else self.pool.model)
