@@ -20,7 +20,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.pools import Pool
 from schemas.topics import USAGE
-from streams.core.judge import Record
 from streams.core.ledger import fold
 from streams.core.outcome import Place, States, apply
 from streams.core.restore import changes_of
@@ -37,10 +36,6 @@ COMPRESSION: Final = "gzip"
 IN_FLIGHT: Final = 64
 COMMIT_S: Final = 1.0
 GENERATION: Final = 1
-
-
-def as_read(records: Sequence[Any]) -> list[Any]:
-    return [Record(r.offset, r.timestamp * 1000, r.key, r.value, r.headers) for r in records]
 
 
 class Bare:
@@ -86,7 +81,6 @@ class Bare:
     async def _fold(self, tp: TopicPartition, records: Sequence[Any]) -> None:
         states = self._states.setdefault(tp.partition, States())
         place = Place(tp.partition, self._partitions, generation=GENERATION)
-        records = as_read(records)
         outcome = fold(states, records, specs=self._specs, place=place)
         changes = changes_of(outcome, states, generations={}, generation=GENERATION)
         apply(states, outcome)
