@@ -27,6 +27,14 @@ COMMANDS: Final = {
     "keys": ("console.commands.specs", "Make an API key and its digest."),
     "usage": ("console.commands.money", "Tokens by tenant, pool, model, class or label over time."),
     "chargeback": ("console.commands.money", "What each tenant owes, from a price list."),
+    "verify": (
+        "console.commands.verify",
+        "Recompute totals or a window from Kafka and raw rows, and compare them with the ledger.",
+    ),
+    "dead-letters": (
+        "console.commands.dead_letters",
+        "List, show and replay the events that count nowhere.",
+    ),
     "experiment": (
         "console.commands.experiment",
         "Repeat an experiment of the paper under a virtual clock.",

@@ -1,0 +1,1 @@
+"""Reconciliation that anybody can run: totals or a window, recomputed and compared."""
