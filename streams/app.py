@@ -42,6 +42,8 @@ from streams.settings import Settings
 RECOVERY_BUFFER_MESSAGES: Final = 16
 """Each stands for what one poll brought; one alone would let Faust read on after recovery."""
 REBALANCE_TIMEOUT_S: Final = 60.0
+RELEASE_S_MAX: Final = 5.0
+"""How long partitions are held back for what is under way: their next owner folds less again."""
 
 
 class RawSchema(faust.Schema[Any, Any]):
@@ -247,6 +249,8 @@ def connect(
 
     async def revoked(*_arguments: Any, **_options: Any) -> None:
         meter.release()
+        with guard:
+            await meter.written(within_s=RELEASE_S_MAX)
 
     async def recovered() -> None:
         with guard:

@@ -141,6 +141,14 @@ class Meter:
         self._owned = {}
         metrics.OWNED.set(0)
 
+    async def written(self, *, within_s: float) -> None:
+        """Wait until nothing is under way, but not for longer than that."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._pipeline.drained()
+        except TimeoutError:
+            log.warning("event=drain_timed_out after_s=%.0f: the rest is folded again", within_s)
+
     async def adopt(self, stored: Mapping[int, Stored], *, generation: int) -> dict[int, Owned]:
         """Return the partitions as their changelogs and ``verdicts`` leave them.
 
@@ -303,25 +311,20 @@ class Meter:
         """Publish what idle partitions hold back, for ever."""
         while True:
             await asyncio.sleep(IDLE_S)
-            await self._publish_rest(idle_since_s=time.monotonic() - IDLE_S)
+            self._publish_rest(idle_since_s=time.monotonic() - IDLE_S)
 
     async def finish(self, *, within_s: float) -> None:
         """Fold nothing more, publish what is held back and wait until everything is written."""
         self._is_finishing = True
-        try:
-            async with asyncio.timeout(within_s):
-                await self._publish_rest(idle_since_s=time.monotonic())
-                await self._pipeline.drained()
-        except TimeoutError:
-            log.warning("event=drain_timed_out after_s=%.0f: the rest is folded again", within_s)
+        self._publish_rest(idle_since_s=time.monotonic())
+        await self.written(within_s=within_s)
         self._pipeline.abandon()
 
-    async def _publish_rest(self, *, idle_since_s: float) -> None:
-        for partition, owned in list(self._owned.items()):
-            if owned.folded_s <= idle_since_s and owned.states.has_unpublished:
-                await self._pipeline.room()
-                if self._owned.get(partition) is owned:
-                    self._settle(owned, rest(owned.states))
+    def _publish_rest(self, *, idle_since_s: float) -> None:
+        for owned in self._owned.values():
+            is_idle = owned.folded_s <= idle_since_s
+            if is_idle and owned.states.has_unpublished and self._pipeline.has_room:
+                self._settle(owned, rest(owned.states))
 
     # --- writing ---------------------------------------------------------------------------------
 

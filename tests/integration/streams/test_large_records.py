@@ -47,7 +47,12 @@ async def test_a_tick_and_its_record_may_have_8_mib_compressed_and_more_plain(
     plain = noise(LARGE_RECORD_BYTES_MAX // 2 - MIB) + b"." * (32 * MIB)
     ticks = options.topic(TICKS)
     debt = options.topic(changelog_topic(DEBT_TABLE))
-    bulk = Publisher(options, client_id="bulk", batch_bytes_max=LARGE_PLAIN_BYTES_MAX)
+    bulk = Publisher(
+        options,
+        client_id="bulk",
+        batch_bytes_max=LARGE_PLAIN_BYTES_MAX,
+        wire_bytes_max=LARGE_RECORD_BYTES_MAX,
+    )
     await bulk.start()
     try:
         await bulk.send_all(ticks, [(0, b"chat", plain, ())])
@@ -63,7 +68,12 @@ async def test_a_record_that_its_topic_does_not_take_names_the_topic_and_the_set
     options: KafkaOptions,
 ) -> None:
     state = options.topic(ADMISSION_STATE)
-    bulk = Publisher(options, client_id="bulk", batch_bytes_max=LARGE_PLAIN_BYTES_MAX)
+    bulk = Publisher(
+        options,
+        client_id="bulk",
+        batch_bytes_max=LARGE_PLAIN_BYTES_MAX,
+        wire_bytes_max=LARGE_RECORD_BYTES_MAX,
+    )
     await bulk.start()
     try:
         with pytest.raises(WriteFailedError, match=rf"{state} does not take.*max\.message\.bytes"):
