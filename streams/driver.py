@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import aiokafka
+from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -199,13 +201,12 @@ class Consumer(faust_driver.Consumer):
         seeks, assignments = self._seeks, self._assignments
         polled: Any = await super()._getmany(wanted, timeout)
         fetched: Mapping[Any, Fetched] = polled
-        if assignments != self._assignments:
-            return {}
         self._last_poll_bytes = sum(each.size_bytes for each in fetched.values())
         if self.app.in_recovery:
             is_idle = not any(each.records for each in fetched.values())
             await self._pass_changelog_tails(is_idle=is_idle)
-        return await self._batched(fetched, stale=seeks != self._seeks)
+        overtaken = seeks != self._seeks or assignments != self._assignments
+        return await self._batched(fetched, overtaken=overtaken)
 
     def _fetchable(self, active: set[TP]) -> set[TP]:
         """Return the partitions that may be read now: between two assignments, changelogs only.
@@ -220,15 +221,21 @@ class Consumer(faust_driver.Consumer):
         """Say whether the partition's records count as backlog."""
         return tp.topic in self.delivery.batched and tp.topic not in self.delivery.from_latest
 
-    async def _batched(self, fetched: Mapping[Any, Fetched], *, stale: bool) -> dict[TP, list[Any]]:
-        """Return one batch per partition; what a seek or a rebalance overtook is read again."""
+    async def _batched(
+        self, fetched: Mapping[Any, Fetched], *, overtaken: bool
+    ) -> dict[TP, list[Any]]:
+        """Return one batch per partition; what a seek or a rebalance overtook is read again.
+
+        A poll can last from one assignment into the next and bring records from behind the place
+        that was sought meanwhile: they are not dropped but fetched once more.
+        """
         delivered: dict[TP, list[Any]] = {}
         for raw_tp, (records, size_bytes) in fetched.items():
             tp = TP(raw_tp.topic, raw_tp.partition)
             is_changelog = self._is_changelog_tp(tp)
-            if not records or (self.app.rebalancing and not is_changelog):
+            if not records:
                 continue
-            if stale:
+            if overtaken or (self.app.rebalancing and not is_changelog):
                 await self._rewind(tp)
             elif is_changelog:
                 delivered[tp] = [self._changelog(tp, records)]
@@ -327,7 +334,11 @@ class Consumer(faust_driver.Consumer):
             await self._read_from(tp, self.delivery.resume_at(tp.partition))
 
     async def _rewind(self, tp: TP) -> None:
-        await self._read_from(tp, self._delivered.get(tp, -1) + 1)
+        """Read on from what was delivered; where nothing is placed yet, that comes by itself."""
+        through = self._delivered.get(tp)
+        if through is not None:
+            with suppress(IllegalStateError):  # it is not ours any more
+                await self._read_from(tp, through + 1)
 
     async def _read_from(self, tp: TP, offset: int) -> None:
         await self.seek_wait({tp: offset})
