@@ -142,8 +142,10 @@ class Campaign:
             )
 
     def last_line(self) -> str:
-        """Return the line that a run ends with."""
-        drift = sum(each.judgement.drift for each in self.outcomes)
+        """Return the line that a run ends with; what was not judged has no known drift."""
+        drift: int | str = sum(each.judgement.drift for each in self.outcomes)
+        if len(self.outcomes) < len(self.scale.seeds):
+            drift = "unknown"
         return (
             f"faults: kills={self.tally.kill_count} restarts={self.tally.restart_count} "
             f"events={events_of(self.outcomes)} drift={drift}"

@@ -70,8 +70,8 @@ OWNED_S_MAX: Final = 120.0
 ZOMBIE_S_MAX: Final = 30.0
 SETTLED_S_MAX: Final = 240.0
 WINDOWS_S_MAX: Final = 60.0
-UNPLANNED_MAX: Final = 60
-"""Ends that nobody ordered (a broker that is away causes some); beyond it the lane gives up."""
+UNPLANNED_MAX: Final = 12
+"""Ends in a row that nobody ordered (a broker that is away causes some), then a lane gives up."""
 PAUSE_S: Final = 0.5
 
 
@@ -175,7 +175,7 @@ class Lane:
 
     async def _live(self, kind: str, life: Life) -> None:
         """Start a process, and again while it ends by itself, until it was killed as planned."""
-        while True:
+        for _ in range(UNPLANNED_MAX):
             child = self._start(kind, life)
             within_s = life.after_s if life.point is Point.RANDOM else POINT_S_MAX
             ended = await child.ended(within_s=within_s)
@@ -188,6 +188,7 @@ class Lane:
             await self._bury(kind)
             if child.has_burnt or life.point is Point.RANDOM:
                 return
+        raise StuckError(f"{kind} ends by itself again and again: {self.tally.unplanned[-1]}")
 
     def _start(self, kind: str, life: Life | None = None, **fuse: str) -> Child:
         self._starts += 1
@@ -219,8 +220,6 @@ class Lane:
     async def _unplanned(self, child: Child) -> None:
         self.tally.unplanned.append(f"seed {self.seed}: {child.last_words()}")
         self.say(self.tally.unplanned[-1][:300])
-        if len(self.tally.unplanned) > UNPLANNED_MAX:
-            raise StuckError(f"too many ends that nobody ordered; {self.tally.unplanned[-1]}")
         await asyncio.sleep(PAUSE_S)
 
     async def _bury(self, kind: str) -> None:

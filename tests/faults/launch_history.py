@@ -31,18 +31,21 @@ class FusedClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def insert(self, table: str, data: Sequence[Sequence[Any]], **options: Any) -> Any:
+    def data_insert(self, context: Any) -> Any:
         """Insert columns, if it comes to that."""
-        if table != FIRST_TABLE:
+        is_first = context.table.strip("`").endswith(FIRST_TABLE)
+        if not is_first:
             FUSE.passes(Point.MID_INSERT)
-        rows = len(data[0])
-        if self._loses_row and table == FIRST_TABLE:
+        columns = context.data
+        rows = len(columns[0])
+        if self._loses_row and is_first:
             self._loses_row = False
-            data = _slice(data, 1, rows)
-        if rows > 1 and FUSE.due(Point.TORN_INSERT):
-            self._real.insert(table, _slice(data, 0, rows // 2), **options)
+            context.data = _slice(columns, 1, rows)
+        elif rows > 1 and FUSE.due(Point.TORN_INSERT):
+            context.data = _slice(columns, 0, rows // 2)
+            self._real.data_insert(context)
             FUSE.burn()
-        return self._real.insert(table, data, **options)
+        return self._real.data_insert(context)
 
 
 class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types

@@ -37,7 +37,7 @@ LATENESS_SECOND_S: Final = 10
 REPEATABLE_MAX: Final = 2_000
 """Records that are kept to be sent again later."""
 FRAME_EVENTS_MAX: Final = 24
-LINES_SHARE: Final = 0.0
+LINES_SHARE: Final = 0.6
 """Of the frames: one event per line; the others are JSON arrays."""
 SHUFFLED_RECORDS: Final = 12
 """How far a record may overtake others."""

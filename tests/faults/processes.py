@@ -17,7 +17,7 @@ from tests.faults.fuse import Fuse
 from tests.faults.waiting import StuckError
 
 ROOT: Final = Path(__file__).parents[2]
-TAIL_LINES: Final = 6
+SAID_CHARS_MAX: Final = 400
 LEAVE_S_MAX: Final = 20.0
 POLL_S: Final = 0.05
 
@@ -100,9 +100,10 @@ class Child:
 
     def last_words(self) -> str:
         """Return how it ended, for a person."""
-        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        said = " / ".join(line[:300] for line in lines)
-        return f"{self.name} ended with {self.process.returncode}: {said}"
+        lines = [each for each in self.log.read_text(errors="replace").splitlines() if each.strip()]
+        errors = [each for each in lines if " ERROR " in each]
+        said = (errors or lines or ["nothing"])[-1]
+        return f"{self.name} ended with {self.process.returncode}: {said[:SAID_CHARS_MAX]}"
 
 
 def environment(options: KafkaOptions, *, clickhouse_dsn: str) -> dict[str, str]:
