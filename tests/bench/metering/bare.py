@@ -3,7 +3,8 @@
 What a good engineer would write without Faust: ``getmany`` brings what was fetched, each
 partition's records are folded at once, what they change goes to the changelog as one acknowledged
 record batch, the next fold does not wait for that, and what was acknowledged is committed once a
-second.  It has no recovery, no standby, no rebalance, and publishes neither verdicts nor rollups.
+second.  Fetch sizes, waits and compression are the worker's own.  It has no recovery, standby or
+rebalance, and publishes neither verdicts nor rollups.
 
     python -m tests.bench.metering.bare <options as JSON>
 """
@@ -20,20 +21,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.pools import Pool
 from schemas.topics import USAGE
+from streams.compression import best_compression
 from streams.core.ledger import fold
 from streams.core.outcome import Place, States, apply
 from streams.core.restore import changes_of
-from streams.kafka import client_kwargs
+from streams.kafka import RECORD_BATCH_BYTES_MAX, client_kwargs
+from streams.settings import Settings
 from tests.bench.metering.child import Job
 from tests.bench.metering.traffic import specs_of
 
-FETCH_BYTES_MAX: Final = 1_048_576
-"""Per partition, as Faust's consumer of our worker."""
-POLL_WAIT_MS: Final = 50
-POLL_BYTES_MIN: Final = 65_536
-CHANGELOG_BYTES_MAX: Final = 4 * 1_048_576
-COMPRESSION: Final = "gzip"
 IN_FLIGHT: Final = 64
+SESSION_MS: Final = 60_000
+"""It has nobody to give its partitions to, on a machine that may be busy."""
 COMMIT_S: Final = 1.0
 GENERATION: Final = 1
 
@@ -42,6 +41,8 @@ class Bare:
     """One process that drains ``usage``."""
 
     def __init__(self, job: Job) -> None:
+        settings = Settings(kafka=job.options)
+        self._poll_wait_ms = settings.poll_wait_ms
         self._changelog = job.options.topic(job.changelog)
         self._partitions = job.options.partitions
         self._specs: dict[str, Pool] = specs_of(job.traffic)
@@ -56,17 +57,18 @@ class Bare:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=None,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=POLL_WAIT_MS,
-            fetch_min_bytes=POLL_BYTES_MIN,
+            max_partition_fetch_bytes=settings.partition_bytes_max,
+            fetch_max_wait_ms=settings.poll_wait_ms,
+            fetch_min_bytes=settings.poll_bytes_min,
+            session_timeout_ms=SESSION_MS,
         )
         self._producer = AIOKafkaProducer(
             **client_kwargs(job.options),
             acks="all",
             enable_idempotence=True,
-            compression_type=COMPRESSION,
-            max_batch_size=CHANGELOG_BYTES_MAX,
-            max_request_size=CHANGELOG_BYTES_MAX,
+            compression_type=best_compression(),
+            max_batch_size=RECORD_BATCH_BYTES_MAX,
+            max_request_size=RECORD_BATCH_BYTES_MAX,
         )
 
     async def run(self) -> None:
@@ -74,7 +76,7 @@ class Bare:
         async with self._producer, self._consumer, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commit())
             while True:
-                polled = await self._consumer.getmany(timeout_ms=POLL_WAIT_MS)
+                polled = await self._consumer.getmany(timeout_ms=self._poll_wait_ms)
                 for tp, records in polled.items():
                     await self._fold(tp, records)
 
@@ -93,6 +95,7 @@ class Bare:
         write = asyncio.create_task(self._acknowledge(sent, tp, records[-1].offset + 1))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
+        await asyncio.sleep(0)  # let the next fetch and the writes go on
 
     async def _acknowledge(self, sent: asyncio.Future[Any], tp: TopicPartition, end: int) -> None:
         await sent

@@ -19,11 +19,13 @@ from streams.core.ledger import fold
 from streams.core.outcome import Place, States, apply
 from streams.core.restore import changes_of
 from tests.bench.figures import Figure
-from tests.bench.metering.bare import FETCH_BYTES_MAX, GENERATION
+from tests.bench.metering.bare import GENERATION
 from tests.bench.metering.sizes import PARTITIONS, ROUNDS, scaled
 from tests.bench.metering.traffic import Shape, Traffic, records_of, specs_of
 
 PARTITION: Final = 3
+FETCH_BYTES: Final = 1_048_576
+"""What a fold takes at once."""
 EVENTS: Final = scaled(20_000) * PARTITIONS
 CEILING_NAME: Final = "decoding the same bytes"
 
@@ -68,7 +70,7 @@ def stored(traffic: Traffic) -> tuple[list[list[StoredRecord]], int]:
     size = 0
     for offset, each in enumerate(produced):
         size += len(each.value)
-        if size > FETCH_BYTES_MAX:
+        if size > FETCH_BYTES:
             batches.append([])
             size = len(each.value)
         batches[-1].append(StoredRecord(offset, now_ms, each.key, each.value, each.headers))

@@ -18,6 +18,7 @@ from schemas.pools import Pool, compile_pool
 from schemas.specs import (
     Amounts,
     EntitlementSpec,
+    Leases,
     Policy,
     PoolRecord,
     PoolRef,
@@ -117,6 +118,7 @@ def _pool_record(name: str, entitlements: int, tick_ms: int) -> PoolRecord:
             ),
             kv_bytes_per_token=320_000,
             policy=Policy(tick_ms=tick_ms),
+            leases=Leases(lease_ms=max(5_000, 2 * tick_ms)),
         ),
         entitlements=tuple(
             EntitlementSpec(
