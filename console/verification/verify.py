@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from console.verification.comparison import Line, Report, lines_of, partition_lines
@@ -41,7 +42,7 @@ from streams.history.raw_sums import (
     rollups,
 )
 from streams.history.settled import missing_of, settled_before, source_usage
-from streams.kafka import log_bounds, reader, unavailable
+from streams.kafka import client_kwargs, log_bounds, unavailable
 
 CATCH_UP_S_MAX: Final = 60.0
 """How long history may take to store what the ledger has folded already."""
@@ -104,11 +105,13 @@ async def verify(
 
 async def _reach(kafka: KafkaOptions) -> None:
     """Raise ``UnavailableError`` at once when no broker answers."""
+    admin = AIOKafkaAdminClient(**client_kwargs(kafka))
     try:
-        async with reader(kafka):
-            return
+        await admin.start()
     except (KafkaError, OSError) as error:
         raise unavailable(kafka, error) from error
+    finally:
+        await admin.close()
 
 
 async def _totals(context: Context, *, now_us: Callable[[], int]) -> Report:

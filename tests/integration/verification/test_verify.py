@@ -1,0 +1,194 @@
+"""``verify`` is exact on a running system, sees one event too many, says what it cannot read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import closing
+from typing import Any, Final
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from console.letters.naming import instant_text
+from schemas.connections import ClickHouseOptions, KafkaOptions
+from schemas.partitioning import partition_of
+from schemas.topics import USAGE
+from schemas.units import US_PER_S
+from streams.history.client import connect
+from streams.history.settled import settled_before
+from streams.history.settled_rows import MINUTE_US, SettledRow
+from streams.kafka import client_kwargs
+from tests.integration.streams.loop import POOL_NAMES, Gateway
+from tests.integration.verification.operator import Answer, Operator
+
+POOL: Final = POOL_NAMES[0]
+SOURCE: Final = "test"
+"""Of the events that ``Gateway`` emits."""
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def last_line(answer: Answer) -> str:
+    return answer.text.splitlines()[-1]
+
+
+def this_hour() -> tuple[str, str]:
+    """The window of the last 30 and the next 30 minutes."""
+    minute_us = now_us() // MINUTE_US * MINUTE_US
+    half_hour_us = 1_800 * US_PER_S
+    return instant_text(minute_us - half_hour_us), instant_text(minute_us + half_hour_us)
+
+
+async def emit_everything(gateway: Gateway) -> None:
+    """Accepted, duplicate, dead and forwarded events."""
+    await gateway.emit(60)
+    await gateway.emit(20, copies=2)
+    await gateway.emit(20, misplaced=True)
+    await gateway.send_raw(b"no event")
+    await gateway.send_raw(None)
+
+
+@pytest.mark.usefixtures("worker", "history")
+async def test_three_counts_agree_in_totals_in_a_window_and_in_events(
+    gateway: Gateway, operator: Operator
+) -> None:
+    await emit_everything(gateway)
+    await operator.both_agree(gateway)
+    tokens = sum(gateway.expected.values())
+    expected = f"verify: kafka={tokens} ledger={tokens} clickhouse={tokens} drift=0"
+
+    totals = await operator.run("verify")
+    since, until = this_hour()
+    window = await operator.run("verify", "--from", since, "--to", until)
+
+    assert (totals.status, last_line(totals)) == (0, expected)
+    assert (window.status, last_line(window)) == (0, expected)
+    partitions = (await as_json(operator, "verify"))["partitions"]
+    counts = (await gateway.counts()).read
+    assert sum(each["read"] for each in partitions) == counts == 60 + 40 + 2 * 20 + 2
+    assert all(each["kafka"] == each["ledger"] for each in partitions)
+
+
+@pytest.mark.usefixtures("worker", "history")
+async def test_it_is_exact_while_events_go_on(gateway: Gateway, operator: Operator) -> None:
+    await gateway.emit(40)
+    await operator.both_agree(gateway)
+    ends = asyncio.Event()
+
+    async def go_on() -> None:
+        while not ends.is_set():
+            await gateway.emit(40, copies=2)
+
+    since, until = this_hour()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(go_on())
+        answers = [
+            await operator.run("verify"),
+            await operator.run("verify", "--from", since, "--to", until),
+            await operator.run("verify", "--pool", POOL, "--from", since, "--to", until),
+        ]
+        ends.set()
+
+    assert [answer.status for answer in answers] == [0, 0, 0]
+    assert all(last_line(answer).endswith("drift=0") for answer in answers)
+
+
+@pytest.mark.usefixtures("worker", "history")
+async def test_one_row_too_many_is_drift_and_is_named(
+    gateway: Gateway, operator: Operator, clickhouse: ClickHouseOptions
+) -> None:
+    await gateway.emit(40)
+    await operator.both_agree(gateway)
+    sql = f"""
+INSERT INTO usage_raw SELECT * REPLACE (record_index + 1 AS record_index)
+FROM usage_raw WHERE pool = '{POOL}' AND input_tokens > 0 LIMIT 1
+"""
+    with closing(connect(clickhouse)) as client:
+        client.command(sql)
+
+    answer = await operator.run("verify", "--pool", POOL)
+    since, until = this_hour()
+    window = await operator.run("verify", "--pool", POOL, "--from", since, "--to", until)
+    other = await operator.run("verify", "--pool", POOL_NAMES[1])
+
+    drifting = [row for row in (await as_json(operator, "verify"))["counts"] if row["drift"]]
+    assert (answer.status, window.status, other.status) == (1, 1, 0)
+    assert {row["pool"] for row in drifting} == {POOL}
+    assert all(row["clickhouse"] > row["kafka"] == row["ledger"] for row in drifting)
+    assert {row["class"] for row in drifting} >= {"input_tokens", "events"}
+
+
+@pytest.mark.usefixtures("worker", "history")
+async def test_a_log_that_has_lost_its_beginning_is_compared_from_where_it_begins(
+    kafka: KafkaOptions, gateway: Gateway, operator: Operator
+) -> None:
+    await emit_everything(gateway)
+    await operator.both_agree(gateway)
+    await gateway.emit(40)
+    await operator.both_agree(gateway)
+    at = TopicPartition(kafka.topic(USAGE), partition_of(POOL, kafka.partitions))
+    admin = AIOKafkaAdminClient(**client_kwargs(kafka))
+    await admin.start()
+    try:
+        await admin.delete_records({at: RecordsToDelete(before_offset=2)})
+    finally:
+        await admin.close()
+
+    answer = await operator.run("verify")
+
+    assert answer.status == 0
+    assert f"`usage` partition {at.partition} can be recomputed from offset" in answer.text
+    fields = last_line(answer).split()
+    assert fields[1] != fields[2].replace("ledger", "kafka")
+    assert fields[-1] == "drift=0"
+
+
+@pytest.mark.usefixtures("worker", "history")
+async def test_usage_that_was_settled_and_never_emitted_is_named_by_gateway(
+    gateway: Gateway, operator: Operator, clickhouse: ClickHouseOptions
+) -> None:
+    await gateway.emit(40)
+    await operator.both_agree(gateway)
+    emitted = gateway.expected[POOL, "e0"]
+    minute = settled_before(now_us()) - MINUTE_US
+    rows = [
+        SettledRow(POOL, "e0", SOURCE, "admitter-1", minute - MINUTE_US, 1, 3),
+        SettledRow(POOL, "e0", SOURCE, "admitter-1", minute, emitted, 9),
+        SettledRow(POOL, "e0", "lost-gateway/1", "admitter-1", minute, 30, 9),
+        SettledRow(POOL, "e0", "lost-gateway/1", "admitter-2", minute, 12, 2),
+        SettledRow(POOL, "e0", "new-gateway/1", "admitter-1", minute + 60 * MINUTE_US, 5, 10),
+    ]
+    with closing(connect(clickhouse)) as client:
+        client.insert("settled", rows, column_names=SettledRow._fields)
+
+    answer = await operator.run("verify")
+
+    (missing,) = (await as_json(operator, "verify"))["settled_not_emitted"]
+    assert answer.status == 0, "it is not drift between the three"
+    assert "settled_not_emitted=42" in answer.text
+    assert (missing["source"], missing["pool"], missing["tokens"]) == ("lost-gateway/1", POOL, 42)
+
+
+async def test_a_reader_that_does_not_answer_is_named(
+    kafka: KafkaOptions, clickhouse: ClickHouseOptions
+) -> None:
+    no_history = Operator(kafka, clickhouse, "clickhouse://127.0.0.1:1/tokenpools")
+    no_broker = Operator(KafkaOptions("127.0.0.1:1"), clickhouse, clickhouse.dsn)
+
+    answers = [await each.run("verify") for each in (no_history, no_broker)]
+
+    assert [answer.status for answer in answers] == [2, 2]
+    assert "CLICKHOUSE_DSN" in answers[0].text
+    assert "KAFKA_BOOTSTRAP_SERVERS" in answers[1].text
+
+
+async def as_json(operator: Operator, *arguments: str) -> dict[str, Any]:
+    answer = await operator.run(*arguments, "--json")
+    text = answer.text[answer.text.index("{") :]
+    fields: dict[str, Any] = json.loads(text[: text.rindex("}") + 1])
+    return fields
