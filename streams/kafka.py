@@ -131,14 +131,14 @@ async def wait_for_broker(options: KafkaOptions) -> None:
 
 async def topic_partitions(options: KafkaOptions) -> dict[str, int]:
     """Return the number of partitions of every topic on the broker."""
-    async with _admin(options) as admin:
+    async with admin_client(options) as admin:
         described = await admin.describe_topics()
         return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
 
 async def topic_settings(options: KafkaOptions, topic: str) -> dict[str, str]:
     """Return a topic's settings, defaults included."""
-    async with _admin(options) as admin:
+    async with admin_client(options) as admin:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         responses = await admin.describe_configs([resource])
         return {
@@ -150,7 +150,8 @@ async def topic_settings(options: KafkaOptions, topic: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _admin(options: KafkaOptions) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(options: KafkaOptions) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a started client for questions about topics and groups."""
     admin = AIOKafkaAdminClient(**client_kwargs(options))
     try:
         await admin.start()

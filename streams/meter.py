@@ -33,7 +33,7 @@ from streams.core.restore import Restored, changes_of, restore, rewritten
 from streams.owned import Owned
 from streams.pipeline import Pipeline, Write
 from streams.record_batches import BatchTooLargeError, Built, Outgoing
-from streams.takeover import published, verify_logs
+from streams.takeover import published, verify_coverage, verify_logs
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +113,14 @@ class Meter:
         publisher: Writer,
         pipeline: Pipeline,
         limits: Limits,
+        rebuild: bool = False,
     ) -> None:
         self._options = options
         self._book = book
         self._publisher = publisher
         self._pipeline = pipeline
         self._limits = limits
+        self._rebuild = rebuild
         self._owned: dict[int, Owned] = {}
         self._is_finishing = False
         self._on_served: OnServed = _nobody_served
@@ -164,6 +166,9 @@ class Meter:
             if each.states.partition is not None
         }
         await verify_logs(self._options, entries, epoch=epoch)
+        await verify_coverage(
+            self._options, list(restored), entries, epoch=epoch, rebuild=self._rebuild
+        )
         bounds = await published(self._options, list(restored), entries, epoch=epoch)
         owned = {
             partition: Owned(

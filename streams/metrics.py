@@ -67,6 +67,11 @@ HORIZON_CUTS: Final = Counter(
     "Times that the budget of marks made the acceptance horizon of a partition shrink.",
     ["partition"],
 )
+LOST: Final = Counter(
+    "tokenpools_usage_lost_offsets_total",
+    "Offsets of usage that retention took before the partition's ledger had read them.",
+    ["partition"],
+)
 TABLE_RECORDS: Final = Gauge(
     "tokenpools_table_records",
     "Changelog records held of a partition of a table, as its owner or as a standby.",

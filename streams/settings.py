@@ -13,10 +13,9 @@ from typing import Final
 from schemas.connections import KafkaOptions, ReadText, boolean, integer, kafka_options
 from schemas.errors import SettingsError
 from streams.compression import COMPRESSIONS
+from streams.coverage import REBUILD
 
 STANDBY_REPLICAS_MAX: Final = 8
-
-
 MIB: Final = 1_048_576
 
 
@@ -56,6 +55,8 @@ class Settings:
     """Batches between fetch and fold, per topic."""
     standby_replicas: int = 0
     """Other workers that keep a copy of each partition's ledger; a takeover then reads less."""
+    rebuild_ledger: bool = False
+    """Fold ``usage`` again where the ledger has lost what was committed, if it is all there."""
 
 
 def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
@@ -85,6 +86,7 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         poll_pace_ms=integer(environ, "TOKENPOOLS_POLL_PACE_MS", default=25, low=0, high=1_000),
         session_timeout_ms=session_ms,
         heartbeat_ms=heartbeat_ms,
+        rebuild_ledger=boolean(environ, REBUILD, default=False),
         standby_replicas=integer(
             environ, "TOKENPOOLS_STANDBY_REPLICAS", default=0, low=0, high=STANDBY_REPLICAS_MAX
         ),

@@ -1,20 +1,26 @@
 """Takeover: what a new owner must know before it judges.
 
-Is ``usage`` still the log that the ledger was made from?  And what did the owner before it publish
-in ``verdicts`` that is not in the changelog yet?  That binds.
+Is ``usage`` still the log that the ledger was made from, and does the ledger hold everything that
+was committed?  And what did the owner before it publish in ``verdicts`` that is not in the
+changelog yet?  That binds.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from schemas.connections import KafkaOptions
 from schemas.errors import SettingsError
 from schemas.ledger import PartitionEntry
-from schemas.topics import USAGE, VERDICTS
+from schemas.topics import STREAMS_APP, USAGE, VERDICTS
 from schemas.verdicts import VerdictsMessage, decode_verdict
+from streams import metrics
 from streams.core.judge import Bound, bound_of
-from streams.kafka import log_bounds, read_range
+from streams.coverage import Partition, check
+from streams.kafka import admin_client, log_bounds, read_range
+
+log = logging.getLogger(__name__)
 
 Entries = Mapping[int, PartitionEntry]
 US_PER_MS = 1_000
@@ -53,6 +59,69 @@ async def verify_logs(options: KafkaOptions, entries: Entries, *, epoch: int) ->
                 f"offset {record.offset} was stored at {record.timestamp_ms} ms, the ledger read "
                 f"one stored at {entry.stored_us // US_PER_MS} ms",
             )
+
+
+async def verify_coverage(
+    options: KafkaOptions,
+    partitions: Sequence[int],
+    entries: Entries,
+    *,
+    epoch: int,
+    rebuild: bool,
+) -> None:
+    """Raise ``LedgerLostError`` where the ledger stands before what the group has committed.
+
+    A ledger of an earlier epoch begins anew on purpose.  What retention took before it was read is
+    said aloud and counted: nothing brings it back.
+    """
+    usage, group = options.topic(USAGE), options.group(STREAMS_APP)
+    wanted = [p for p in partitions if p not in entries or entries[p].position.epoch == epoch]
+    if not wanted:
+        return
+    committed = await _committed(options, group, usage, wanted)
+    bounds = await log_bounds(options, usage, wanted)
+    judged = await log_bounds(options, options.topic(VERDICTS), wanted)
+    for number in wanted:
+        entry = entries.get(number)
+        partition = Partition(
+            number=number,
+            through=-1 if entry is None else entry.position.offset,
+            committed=committed.get(number, 0),
+            usage_begin=bounds[number][0],
+            verdicts_begin=judged[number][0],
+            verdicts_wanted=0 if entry is None else entry.verdicts_offset,
+        )
+        check(partition, topic=usage, group=group, rebuild=rebuild)
+        _report(partition)
+
+
+async def _committed(
+    options: KafkaOptions, group: str, topic: str, partitions: Sequence[int]
+) -> dict[int, int]:
+    """Return the offset from which the group would read each partition, where it has committed."""
+    wanted = [(topic, partition) for partition in partitions]
+    async with admin_client(options) as admin:
+        found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+    return {each.partition: entry.offset for each, entry in found.items() if entry.offset >= 0}
+
+
+def _report(partition: Partition) -> None:
+    if partition.is_behind:
+        log.warning(
+            "event=ledger_rebuilt partition=%d from=%d committed=%d",
+            partition.number,
+            partition.through + 1,
+            partition.committed,
+        )
+    if partition.lost_offsets:
+        metrics.LOST.labels(partition.number).inc(partition.lost_offsets)
+        log.error(
+            "event=usage_lost partition=%d from=%d to=%d: retention took these offsets of usage "
+            "before they were read; they are in no total",
+            partition.number,
+            partition.through + 1,
+            partition.usage_begin,
+        )
 
 
 def _changed(topic: str, partition: int, what: str) -> LogChangedError:

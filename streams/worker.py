@@ -175,6 +175,7 @@ def _assemble(
         publisher=publisher,
         pipeline=pipeline,
         limits=Limits(marks_max=settings.marks_max),
+        rebuild=settings.rebuild_ledger,
     )
     app = build(settings, meter=meter)
     tables = Tables(app, options)
