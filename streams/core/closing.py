@@ -22,6 +22,7 @@ from streams.core.memory import Memory
 from streams.core.outcome import (
     MINUTE_US,
     SIZES,
+    EntitlementKey,
     Forward,
     Outcome,
     States,
@@ -29,7 +30,7 @@ from streams.core.outcome import (
     key_of,
     size_of,
 )
-from streams.core.tally import Account, Desk
+from streams.core.tally import Desk, Tally, increments
 from streams.core.windows import closed_windows, rollup_of, slots_entered
 
 ALL_SIZES = tuple(range(SIZES))
@@ -64,7 +65,7 @@ class Closing:
 def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     """Return the outcome; ``dropped`` blocks of marks go, ``by_budget`` says why."""
     memory = closing.memory
-    accounts = [each for desk in closing.desks for each in desk.all_accounts()]
+    totals = list(_added(closing.desks))
     changed = {key_of(each): each for each in _windows(closing)}
     sizes = _sizes(closing)
     closed = _closed(closing, changed) if 0 in sizes else ()
@@ -74,7 +75,7 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     partition = _partition(closing, sizes=sizes, floor_us=floor_us)
     return Outcome(
         partition=partition,
-        totals=tuple(_totals(closing, accounts)),
+        totals=tuple(_totals(closing, totals)),
         windows=tuple(each for key, each in changed.items() if key not in set(closed)),
         marks=marks_entry(
             memory.marks,
@@ -96,7 +97,7 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
         judged=_judged(partition, generation=closing.generation),
         rollups=(*_rollups(closing.states, changed, sizes, closed), *_latest(closing.orders)),
         forwards=closing.forwards,
-        increments=tuple(each for account in accounts for each in account.increments()),
+        increments=tuple(each for key, added in totals for each in increments(key, added)),
         counts=closing.counts,
         skipped=closing.skipped,
     )
@@ -122,17 +123,24 @@ def _sizes(closing: Closing) -> tuple[int, ...]:
     return slots_entered(before.clock_us, closing.clock_us)
 
 
-def _totals(closing: Closing, accounts: Iterable[Account]) -> Iterator[TotalsEntry]:
-    for account in accounts:
-        added = account.total()
-        if not added.events:
-            continue
-        known = closing.states.totals.get(account.key)
+def _added(desks: Iterable[Desk]) -> Iterator[tuple[EntitlementKey, Tally]]:
+    """Yield what was added to each entitlement that anything was added to."""
+    for desk in desks:
+        for account in desk.all_accounts():
+            added = account.total()
+            if added.events:
+                yield account.key, added
+
+
+def _totals(
+    closing: Closing, totals: Iterable[tuple[EntitlementKey, Tally]]
+) -> Iterator[TotalsEntry]:
+    for key, added in totals:
+        known = closing.states.totals.get(key)
         before = WindowTotals() if known is None else known.totals
-        pool, entitlement = account.key
         yield TotalsEntry(
-            pool=pool,
-            entitlement=entitlement,
+            pool=key[0],
+            entitlement=key[1],
             position=_position(closing, added.place),
             totals=before + added.totals(),
         )

@@ -5,14 +5,15 @@ a replay a no-op: events at or below the position that the partition had when th
 nothing, so folding the same records twice equals folding them once, whatever the boundaries between
 batches.  Accepted, duplicate, late, dead and forwarded events add up to the events read.
 
-An ordinary event (structured, at home, in time, its number or id new) is counted by ``_count``
-alone; whatever it does not recognise goes to the judge, whose ruling is the same for both.
+An ordinary event (structured, at home, in time, its number or id new) is counted by one tight loop;
+whatever that does not recognise goes to the judge, whose ruling would have been the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -24,7 +25,7 @@ from schemas.rollups import Rollup
 from schemas.units import US_PER_MS, US_PER_S
 from schemas.usage import (
     CONTENT_TYPE_HEADER,
-    NDJSON,
+    STRUCTURED,
     CloudEvent,
     Headers,
     UsageEvent,
@@ -45,6 +46,7 @@ from streams.core.marks import (
     floor_above,
     identity_of,
     place_of,
+    position_of_place,
 )
 from streams.core.memory import Memory
 from streams.core.outcome import Forward, Outcome, Place, States
@@ -54,12 +56,16 @@ from streams.core.windows import is_open, order_of
 MARKS_MAX_DEFAULT: Final = 1_000_000
 """Marks kept per partition; beyond it the acceptance horizon shrinks, audibly."""
 
-ARRAY: Final = 0x5B
-"""The first byte of a JSON array."""
+PLAIN_HEADER: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
+"""The only header that an ordinary event has, if it has one."""
 SPECIAL_HEADERS: Final = ("ce_", "tokenpools-")
 
 HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
 """For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
+
+
+Arrival = tuple[bytes, int, int]
+"""An event's bytes, its place and its stored time."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,8 @@ class _Work:
     accepted: int = 0
     event_us_max: int = 0
     skipped: int = 0
-    last: tuple[int, int] | None = None
-    """Offset and index of the last event that was read."""
+    last_place: int = -1
+    """Where the last event stands that was read; -1: none was."""
     last_stored_us: int = 0
 
 
@@ -112,9 +118,13 @@ def fold(
     """Return what the records change; ``states`` is only read."""
     dropped, by_budget = _to_drop(states, records, specs=specs, limits=limits)
     work = _begin(states, specs=specs, place=place, bound=bound, dropped=dropped)
-    for record in records:
-        _read(work, record)
-    if work.last is None:
+    index = 0
+    while index < len(records):
+        index += _count_all(work, _ordinary(records, index, after=work.judged_offset))
+        if index < len(records):
+            _read(work, records[index])
+            index += 1
+    if work.last_place < 0:
         return Outcome(skipped=work.skipped)
     return close(_closing(work, place=place), dropped=dropped, by_budget=by_budget)
 
@@ -161,88 +171,96 @@ def horizon_of(specs: Specs) -> int:
 # --- one record ---------------------------------------------------------------------------------
 
 
+def _ordinary(records: Sequence[Record], start: int, *, after: int) -> Iterator[Arrival]:
+    """Yield the records from ``start`` on that may be ordinary events; stop at the first other."""
+    for record in records[start:] if start else records:
+        headers = record.headers
+        if headers and (len(headers) > 1 or headers[0] != PLAIN_HEADER):
+            return
+        value, offset = record.value, record.offset
+        if value is None or offset <= after:
+            return
+        yield value, offset << PLACE_BITS, record.timestamp * US_PER_MS
+
+
 def _read(work: _Work, record: Record) -> None:
     """Count or judge every event of one record; a frame shares one offset and is folded whole."""
-    offset, stored_us = record.offset, record.timestamp * US_PER_MS
+    stored_us = record.timestamp * US_PER_MS
     work.clock_us = max(work.clock_us, stored_us)
-    value, headers = record.value, record.headers
-    if not value or offset <= work.judged_offset or not _is_plain(headers):
-        _judge_all(work, record)
-    elif value[0] == ARRAY or (headers and headers[0][1] == NDJSON):
-        _read_frame(work, record, _parts(value, headers))
-    elif _count(work, value, offset << PLACE_BITS, stored_us):
-        work.accepted += 1
-        work.last, work.last_stored_us = (offset, 0), stored_us
-    else:
-        _judge_all(work, record)
-
-
-def _read_frame(work: _Work, record: Record, parts: Sequence[bytes]) -> None:
-    """Count the ordinary events of a frame; from the first other one on, all are judged."""
-    offset, stored_us = record.offset, record.timestamp * US_PER_MS
-    place = offset << PLACE_BITS
-    index = -1
-    for index, part in enumerate(parts):
-        if not _count(work, part, place | index, stored_us):
-            work.accepted += index
-            _judge_all(work, record, first=index)
+    first = 0
+    if record.offset > work.judged_offset and _is_plain(record.headers):
+        parts = _parts(record.value, record.headers)
+        place = record.offset << PLACE_BITS
+        places = range(place, place + len(parts))
+        first = _count_all(work, zip(parts, places, repeat(stored_us)))
+        if parts and first == len(parts):
             return
-    if index < 0:
-        _judge_all(work, record)
-        return
-    work.accepted += len(parts)
-    work.last, work.last_stored_us = (offset, index), stored_us
+    _judge_all(work, record, first=first)
 
 
-def _parts(value: bytes, headers: Headers) -> Sequence[bytes]:
-    """Return the bytes of a frame's events; nothing when the judge must say what is wrong."""
+def _parts(value: bytes | None, headers: Headers) -> Sequence[bytes]:
+    """Return the bytes of a record's events; nothing when the judge must say what is wrong."""
     try:
-        return split_frame(value, headers)
+        return () if value is None else split_frame(value, headers)
     except MalformedEventError:
         return ()
 
 
 def _is_plain(headers: Headers) -> bool:
     """Say whether no header makes the event binary, forwarded or replayed."""
-    if len(headers) < 2:
-        return not headers or headers[0][0] == CONTENT_TYPE_HEADER
-    return headers[0][0] == CONTENT_TYPE_HEADER and not any(
-        name.startswith(SPECIAL_HEADERS) for name, _ in headers
-    )
+    return not any(name.startswith(SPECIAL_HEADERS) for name, _ in headers)
 
 
 # --- ordinary events ----------------------------------------------------------------------------
 
 
-def _count(work: _Work, body: bytes, place: int, stored_us: int) -> bool:
-    """Count an ordinary event; False, and nothing is changed: the judge must see it."""
-    try:
-        event = decode_plain(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    data = event.data
-    end_us = data.end_us
-    desk = work.desks.get(data.pool) or _desk(work, data.pool)
-    if desk is None:
-        return False
-    account = desk.accounts.get(data.entitlement) or desk.account(data.entitlement)
-    if (
-        account is None
-        or data.start_us > end_us
-        or data.reasoning_tokens > data.output_tokens
-        or end_us < work.bench.floor_us
-        or end_us - stored_us > desk.future_us
-        or work.clock_us - end_us >= desk.open_us
-        or not _is_new(work, event, desk, body, place, stored_us)
-    ):
-        return False
-    tally = account.seconds.get(end_us // desk.window_us)
-    if tally is None:
-        tally = account.seconds[end_us // desk.window_us] = Tally()
-    tally.add(data, place)
-    work.event_us_max = max(work.event_us_max, end_us)
-    account.pay(data, desk)
-    return True
+def _count_all(work: _Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901 - the tight loop
+    """Count ordinary events up to the first that is none, of which nothing is changed.
+
+    Return how many were counted.
+    """
+    desks, floor_us, clock_us = work.desks, work.bench.floor_us, work.clock_us
+    counted, last, event_us_max = 0, (-1, 0), work.event_us_max
+    for body, place, stored_us in arrivals:
+        try:
+            event = decode_plain(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            break
+        data = event.data
+        end_us = data.end_us
+        desk = desks.get(data.pool) or _desk(work, data.pool)
+        if desk is None:
+            break
+        account = desk.accounts.get(data.entitlement) or desk.account(data.entitlement)
+        clock_us = max(clock_us, stored_us)
+        if (
+            account is None
+            or data.start_us > end_us
+            or data.reasoning_tokens > data.output_tokens
+            or end_us < floor_us
+            or end_us - stored_us > desk.future_us
+            or clock_us - end_us >= desk.open_us
+        ):
+            break
+        line = desk.lines.get(event.source)
+        if line is not None and event.sequence == line.next_text:
+            line.follow(body_digest(body) & BODY_MASK or 1, end_us, place, stored_us)
+        elif not _is_new(work, event, desk, body, place, stored_us):
+            break
+        number = end_us // desk.window_us
+        tally = account.seconds.get(number)
+        if tally is None:
+            tally = account.seconds[number] = Tally()
+        tally.add(data, place, desk)
+        event_us_max = max(event_us_max, end_us)
+        counted += 1
+        last = (place, stored_us)
+    if counted:
+        work.accepted += counted
+        work.last_place, work.last_stored_us = last
+        work.event_us_max = event_us_max
+    work.clock_us = clock_us
+    return counted
 
 
 def _desk(work: _Work, name: str) -> Desk | None:
@@ -257,18 +275,17 @@ def _desk(work: _Work, name: str) -> Desk | None:
 def _is_new(
     work: _Work, event: CloudEvent, desk: Desk, body: bytes, place: int, stored_us: int
 ) -> bool:
-    """Accept the next number of a line, or an id that has no mark."""
+    """Accept the first number of a line that is met, or an id that has no mark."""
     if event.sequence is None:
         identity = identity_of(event.source, event.id)
         if work.memory.marked(identity) is not None:
             return False
         work.memory.mark(identity, event.data.end_us, body=body_of(body), place=place)
         return True
-    line = desk.lines.get(event.source) or work.memory.line(desk, event.source)
+    line = work.memory.line(desk, event.source)
     if event.sequence != line.next_text:
         return False
-    line.follow(body_digest(body) & BODY_MASK or 1)
-    line.touch(event.data.end_us, place=place, stored_us=stored_us)
+    line.follow(body_of(body), event.data.end_us, place, stored_us)
     return True
 
 
@@ -305,7 +322,8 @@ def _judge_all(work: _Work, record: Record, *, first: int = 0) -> None:
             decoded, record, body=body, index=index, bench=work.bench, memory=_Asked(work)
         )
         work.counts[ruling.kind] = work.counts.get(ruling.kind, 0) + 1
-        work.last, work.last_stored_us = (record.offset, index), record.timestamp * US_PER_MS
+        work.last_place = place_of(record.offset, index)
+        work.last_stored_us = record.timestamp * US_PER_MS
         if ruling.kind is not VerdictKind.ACCEPTED:
             work.verdicts.append(letters.verdict(decoded, ruling=ruling, position=position))
         if isinstance(decoded, UsageEvent):
@@ -345,8 +363,6 @@ def _accept(
     account = desk.account_of(event.data)
     _add_windows(work, desk, account, event, position=position)
     work.event_us_max = max(work.event_us_max, event.event_us)
-    if desk.pool is not None:
-        account.pay(event.data, desk)
 
 
 def _add_windows(
@@ -358,12 +374,12 @@ def _add_windows(
     spans = [(length_us, at_us - at_us % length_us) for length_us in desk.lengths_us]
     owned = [is_open(span, clock_us=work.clock_us, pool=desk.pool) for span in spans]
     if all(owned):
-        account.second(at_us // desk.window_us).add(data, place)
+        account.second(at_us // desk.window_us).add(data, place, desk)
         return
-    account.late().add(data, place)
+    account.late().add(data, place, desk)
     for span, is_owned in zip(spans, owned, strict=True):
         if is_owned:
-            account.window(span).add(data, place)
+            account.window(span).add(data, place, desk)
         else:
             work.orders.append(
                 order_of(
@@ -377,7 +393,6 @@ def _add_windows(
 
 
 def _closing(work: _Work, *, place: Place) -> Closing:
-    assert work.last is not None
     counts = dict(work.counts)
     counts[VerdictKind.ACCEPTED] = counts.get(VerdictKind.ACCEPTED, 0) + work.accepted
     return Closing(
@@ -386,7 +401,7 @@ def _closing(work: _Work, *, place: Place) -> Closing:
         bench=work.bench,
         desks=(*work.desks.values(), *work.strangers.values()),
         generation=place.generation,
-        position=Position(work.bench.epoch, work.bench.partition, *work.last),
+        position=position_of_place(work.last_place, work.bench.epoch, work.bench.partition),
         stored_us=work.last_stored_us,
         clock_us=work.clock_us,
         event_us_max=work.event_us_max,

@@ -11,6 +11,7 @@ beside the lines, so that the same number with other bytes is a conflict and no 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Final
 
 from schemas.ledger import LineEntry, NumberedEntry, NumberedRun
 from schemas.positions import Position
-from streams.core.marks import UNKNOWN_BODY, Seen, packed, position_of_place, unpacked
+from streams.core.marks import UNKNOWN_BODY, Seen, position_of_place, unpacked
 
 GAPS_MAX: Final = 2_048
 """Gaps of one line; beyond it the oldest is closed."""
@@ -67,19 +68,22 @@ class Line:
         self.place = -1
         """Of its last event in this fold; -1: it had none."""
         self.first = self.next
-        self.bodies: list[int] = []
+        self.bodies = array("I")
         """Digests of the numbers from ``first`` on, all accepted in this fold."""
-        self.runs: list[tuple[int, list[int]]] = []
+        self.runs: list[tuple[int, array[int]]] = []
         """Runs of this fold that ended before: first number, digests."""
 
-    def follow(self, body: int) -> None:
+    def follow(self, body: int, event_us: int, place: int, stored_us: int) -> None:
         """Accept the next number."""
         self.bodies.append(body)
-        self.next += 1
-        self.next_text = str(self.next)
+        self.next = following = self.next + 1
+        self.next_text = str(following)
+        self.place = place
+        self.stored_us = stored_us
+        self.event_us_max = max(self.event_us_max, event_us)
 
     def touch(self, event_us: int, *, place: int, stored_us: int) -> None:
-        """Note the event that was accepted last."""
+        """Note an event that was accepted out of order."""
         self.place = place
         self.stored_us = stored_us
         self.event_us_max = max(self.event_us_max, event_us)
@@ -100,7 +104,8 @@ class Line:
     def take(self, number: int, body: int) -> bool:
         """Accept a number that is new; say whether an old gap had to be closed."""
         if number == self.next:
-            self.follow(body)
+            self.bodies.append(body)
+            self._move(number + 1)
             return False
         self._begin_run(number, body)
         if number < self.next:
@@ -129,7 +134,7 @@ class Line:
         """Return the digests of what was accepted in this fold."""
         pool, source = self.key
         runs = [*self.runs, (self.first, self.bodies)]
-        return [NumberedRun(source, pool, first, packed("I", run)) for first, run in runs if run]
+        return [NumberedRun(source, pool, first, run.tobytes()) for first, run in runs if run]
 
     def _body(self, number: int) -> int:
         if self.first <= number < self.first + len(self.bodies):
@@ -143,9 +148,9 @@ class Line:
         """Keep a digest out of order; the run that continues at ``next`` stays apart."""
         if number > self.next:
             self.runs.append((self.first, self.bodies))
-            self.first, self.bodies = number, [body]
+            self.first, self.bodies = number, array("I", [body])
         else:
-            self.runs.append((number, [body]))
+            self.runs.append((number, array("I", [body])))
 
     def _move(self, number: int) -> None:
         self.next = number

@@ -35,6 +35,7 @@ class Tally:
         "input",
         "model",
         "output",
+        "paid",
         "place",
         "reasoning",
         "requests",
@@ -53,24 +54,35 @@ class Tally:
         """Offset and index of the last event."""
         self.model = ""
         """As the last event names it."""
+        self.paid: dict[int, int] = {}
+        """Weighted tokens x 1,000,000 by production time in grains, rounded up."""
 
-    def add(self, data: UsageData, place: int) -> None:
+    def add(self, data: UsageData, place: int, desk: Desk) -> None:
         """Add one event; most amounts are 0, and a comparison is cheaper than a sum."""
-        self.input += data.input_tokens
-        self.output += data.output_tokens
+        tokens, output_tokens = data.input_tokens, data.output_tokens
+        cost_ppm = tokens * desk.input_ppm + output_tokens * desk.output_ppm
+        self.input += tokens
+        self.output += output_tokens
         self.events += 1
         self.place = place
         self.model = data.model
         if data.final:
             self.requests += 1
-        if data.cache_read_tokens:
-            self.cache_read += data.cache_read_tokens
-        if data.cache_write_tokens:
-            self.cache_write += data.cache_write_tokens
+        tokens = data.cache_read_tokens
+        if tokens:
+            self.cache_read += tokens
+            cost_ppm += tokens * desk.cache_read_ppm
+        tokens = data.cache_write_tokens
+        if tokens:
+            self.cache_write += tokens
+            cost_ppm += tokens * desk.cache_write_ppm
         if data.reasoning_tokens:
             self.reasoning += data.reasoning_tokens
         if data.demoted:
             self.demoted += data.counts.total
+        paid = self.paid
+        grains = (data.end_us - data.start_us + _GRAIN_LESS_1) >> DURATION_GRAIN_BITS
+        paid[grains] = paid.get(grains, 0) + cost_ppm
 
     def merge(self, other: Tally) -> None:
         """Add another tally; the later place names the model."""
@@ -82,6 +94,8 @@ class Tally:
         self.events += other.events
         self.requests += other.requests
         self.demoted += other.demoted
+        for grains, cost_ppm in other.paid.items():
+            self.paid[grains] = self.paid.get(grains, 0) + cost_ppm
         if other.place > self.place:
             self.place = other.place
             self.model = other.model
@@ -102,7 +116,7 @@ class Tally:
 class Account:
     """One entitlement in one fold."""
 
-    __slots__ = ("key", "late_tally", "paid", "seconds", "tenant", "windows")
+    __slots__ = ("key", "late_tally", "seconds", "tenant", "windows")
 
     def __init__(self, key: EntitlementKey, tenant: str) -> None:
         self.key = key
@@ -113,8 +127,6 @@ class Account:
         """Events at least one of whose windows is closed."""
         self.windows: dict[WindowSpan, Tally] = {}
         """Of those events: the windows that are still open."""
-        self.paid: dict[int, int] = {}
-        """Weighted tokens x 1,000,000 by production time in grains."""
 
     def second(self, number: int) -> Tally:
         """Return the tally of a second window."""
@@ -129,17 +141,6 @@ class Account:
     def window(self, span: WindowSpan) -> Tally:
         """Return the tally of a window that such an event still counts in."""
         return self.windows.setdefault(span, Tally())
-
-    def pay(self, data: UsageData, desk: Desk) -> None:
-        """Owe the event's weighted tokens over its production time, in grains rounded up."""
-        grains = (data.end_us - data.start_us + _GRAIN_LESS_1) >> DURATION_GRAIN_BITS
-        cost_ppm = data.input_tokens * desk.input_ppm + data.output_tokens * desk.output_ppm
-        if data.cache_read_tokens:
-            cost_ppm += data.cache_read_tokens * desk.cache_read_ppm
-        if data.cache_write_tokens:
-            cost_ppm += data.cache_write_tokens * desk.cache_write_ppm
-        paid = self.paid
-        paid[grains] = paid.get(grains, 0) + cost_ppm
 
     def total(self) -> Tally:
         """Return what was added to the entitlement's totals; no events: nothing was."""
@@ -162,16 +163,17 @@ class Account:
             windows.setdefault(span, Tally()).merge(tally)
         return windows
 
-    def increments(self) -> Iterator[Increment]:
-        """Yield the tokens to be paid out, one increment for each production time."""
-        pool, entitlement = self.key
-        for grains, cost_ppm in self.paid.items():
-            yield Increment(
-                pool=pool,
-                entitlement=entitlement,
-                cost_tokens=-(-cost_ppm // PPM),
-                duration_us=grains << DURATION_GRAIN_BITS,
-            )
+
+def increments(key: EntitlementKey, total: Tally) -> Iterator[Increment]:
+    """Yield the tokens to be paid out, one increment for each production time."""
+    pool, entitlement = key
+    for grains, cost_ppm in total.paid.items():
+        yield Increment(
+            pool=pool,
+            entitlement=entitlement,
+            cost_tokens=-(-cost_ppm // PPM),
+            duration_us=grains << DURATION_GRAIN_BITS,
+        )
 
 
 class Desk:

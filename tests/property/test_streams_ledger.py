@@ -9,11 +9,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.rollups import Rollup
 from schemas.units import US_PER_S
 from schemas.usage import UsageEvent
+from schemas.verdicts import Verdict
 from schemas.wire import encode
 from streams.core.judge import StoredRecord
-from streams.core.ledger import fold
+from streams.core.ledger import fold, rest
 from streams.core.outcome import Outcome, States, apply, key_of
 from tests.unit.streams.builders import NOW_US, PLACE, SPECS, record, total, usage
 
@@ -134,3 +136,52 @@ def test_shuffled_duplicates_count_once(numbers: list[int], seed: Random, copies
     _fold_in(states, [record(event, offset) for offset, event in enumerate(sent)])
 
     assert total(states).total == sum(numbers)
+
+
+JUDGED_HEADER = ("tokenpools-nothing", b"")
+"""Sends every event to the judge and means nothing."""
+
+
+@given(log=logs(), cuts=st.lists(st.integers(0, 100), max_size=6))
+def test_the_tight_loop_counts_what_the_judge_would_have_accepted(
+    log: list[StoredRecord], cuts: list[int]
+) -> None:
+    slow = [each._replace(headers=(*each.headers, JUDGED_HEADER)) for each in log]
+    quick, judged = States(), States()
+    outcomes = [_fold_in(quick, part) for part in _split(log, cuts)]
+    rulings = [_fold_in(judged, part) for part in _split(slow, cuts)]
+
+    assert _bytes(quick) == _bytes(judged)
+    assert dict(quick.marks.remembered()) == dict(judged.marks.remembered())
+    assert quick.bodies.by_line == judged.bodies.by_line
+    assert [_ruling(v) for each in outcomes for v in each.verdicts] == [
+        _ruling(v) for each in rulings for v in each.verdicts
+    ]
+    assert [each.increments for each in outcomes] == [each.increments for each in rulings]
+
+
+def _ruling(verdict: Verdict) -> Verdict:
+    """The verdict without the headers that differ."""
+    return msgspec.structs.replace(verdict, original_headers=())
+
+
+@given(log=logs(), cuts=st.lists(st.integers(0, 100), max_size=6))
+def test_the_totals_are_the_sum_of_the_windows_ever_published(
+    log: list[StoredRecord], cuts: list[int]
+) -> None:
+    """Minutes that an order sends to history are left out: history counts those."""
+    states, published, ordered = States(), dict[object, Rollup](), set[object]()
+    outcomes = [_fold_in(states, part) for part in _split(log, cuts)]
+    for rollup in [each for outcome in (*outcomes, rest(states)) for each in outcome.rollups]:
+        key = (rollup.pool, rollup.entitlement, rollup.window_us, rollup.window_start_us)
+        if rollup.order:
+            ordered.add(key)
+        else:
+            assert key not in ordered
+            assert key not in published or published[key].version < rollup.version
+            published[key] = rollup
+
+    for size_us in (US_PER_S, 60 * US_PER_S, 3_600 * US_PER_S):
+        if not any(key[2] == size_us for key in ordered):  # type: ignore[index]  # a tuple
+            windows = [each for each in published.values() if each.window_us == size_us]
+            assert sum(each.tokens.total for each in windows) == total(states).total
