@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from schemas.connections import KafkaOptions
@@ -30,11 +32,47 @@ from streams.core.restore import debt_key
 from streams.core.tick import TickOutcome, TickSources, advance
 from streams.kafka import Publisher
 from streams.meter import Meter
+from streams.record_batches import BatchTooLargeError
 
 NAP_S: Final = 0.02
 """The longest that a due tick waits."""
 
 Stored = Mapping[str, tuple[TickRecord, int]]
+POOLS_PLACED_MAX: Final = 16_384
+"""Pools whose partition is remembered: it is asked for many times a second."""
+
+_home = lru_cache(maxsize=POOLS_PLACED_MAX)(partition_of)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One pool's tick before it is written."""
+
+    pool: str
+    outcome: TickOutcome
+    generation: int
+    former: int
+    """The generation under which the pool's record is stored."""
+    parts_before: int
+    """Parts of the state published before."""
+
+    def changes(self) -> list[tuple[bytes, bytes | None]]:
+        """Return the changelog records, the tombstone of a former generation included."""
+        changes: list[tuple[bytes, bytes | None]] = [
+            (debt_key(self.pool, self.generation), encode(self.outcome.record)),
+        ]
+        if self.former != self.generation:
+            changes.append((debt_key(self.pool, self.former), None))
+        return changes
+
+    def states(self) -> list[tuple[bytes, bytes | None]]:
+        """Return the parts of the state to publish, and tombstones of those that are gone."""
+        published = self.outcome.publish
+        states: list[tuple[bytes, bytes | None]] = [
+            (state_key(self.pool, each.part), encode(each)) for each in published
+        ]
+        gone = range(len(states), self.parts_before) if states else range(0)
+        return states + [(state_key(self.pool, part), None) for part in gone]
 
 
 class Ticker:
@@ -88,9 +126,12 @@ class Ticker:
         """Tick for ever; any failure ends the process."""
         while True:
             if may_tick():
-                due = [pair for pair in meter.owned_pools() if self._is_due(pair[0])]
+                due: dict[int, list[tuple[Pool, int]]] = {}
+                for pool, generation in meter.owned_pools():
+                    if self._is_due(pool):
+                        due.setdefault(self._partition(pool.name), []).append((pool, generation))
                 await asyncio.gather(
-                    *(self._tick(pool, generation, meter=meter) for pool, generation in due)
+                    *(self._tick(partition, pools, meter=meter) for partition, pools in due.items())
                 )
             await asyncio.sleep(NAP_S)
 
@@ -99,13 +140,32 @@ class Ticker:
         elapsed_us = self._now_us() - last_us
         return elapsed_us >= pool.policy.tick_ms * US_PER_MS or elapsed_us < 0
 
-    async def _tick(self, pool: Pool, generation: int, *, meter: Meter) -> None:
+    async def _tick(
+        self, partition: int, pools: Iterable[tuple[Pool, int]], *, meter: Meter
+    ) -> None:
+        """Tick the pools of one partition and write what they all publish together."""
         begun_s = time.monotonic()
-        record, former = self._records.get(pool.name, (None, generation))
-        outcome = advance(record, self._sources(pool, generation, meter=meter))
-        await self._remember(pool.name, outcome.record, generation=generation, former=former)
-        await self._publish(pool.name, outcome, parts_before=_parts(record))
-        _measure(pool.name, outcome, seconds=time.monotonic() - begun_s)
+        drafts: list[Draft] = []
+        for pool, generation in pools:
+            record, former = self._records.get(pool.name, (None, generation))
+            outcome = advance(record, self._sources(pool, generation, meter=meter))
+            drafts.append(Draft(pool.name, outcome, generation, former, _parts(record)))
+        await self._remember(partition, drafts)
+        await asyncio.gather(
+            self._publisher.send_all(
+                self._options.topic(ADMISSION_STATE),
+                [(partition, key, value, ()) for each in drafts for key, value in each.states()],
+            ),
+            self._bulk.send_all(
+                self._options.topic(TICKS),
+                [(partition, each.pool.encode(), encode(each.outcome.tick), ()) for each in drafts],
+            ),
+        )
+        for each in drafts:
+            _measure(each.pool, each.outcome, seconds=time.monotonic() - begun_s)
+
+    def _partition(self, pool: str) -> int:
+        return _home(pool, self._options.partitions)
 
     def _sources(self, pool: Pool, generation: int, *, meter: Meter) -> TickSources:
         now_us = self._now_us()
@@ -126,35 +186,26 @@ class Ticker:
             takeover=takeover,
         )
 
-    async def _remember(
-        self, pool: str, record: TickRecord, *, generation: int, former: int
-    ) -> None:
-        partition = partition_of(pool, self._options.partitions)
-        changes: list[tuple[bytes, bytes | None]] = [
-            (debt_key(pool, generation), encode(record)),
-        ]
-        if former != generation:
-            changes.append((debt_key(pool, former), None))
+    async def _remember(self, partition: int, drafts: Sequence[Draft]) -> None:
+        """Write the records of the ticks as one record batch, or pool by pool if it is too large.
+
+        A pool's record and the tombstone of its former generation are never apart.
+        """
+        try:
+            await self._write(partition, drafts)
+        except BatchTooLargeError:
+            if len(drafts) == 1:
+                raise
+            for each in drafts:
+                await self._write(partition, [each])
+
+    async def _write(self, partition: int, drafts: Sequence[Draft]) -> None:
+        changes = [change for each in drafts for change in each.changes()]
         topic = self._options.topic(changelog_topic(DEBT_TABLE))
         first_offset = await self._bulk.send_atomically(topic, partition, changes)
         self._store(partition, changes, first_offset)
-        self._records[pool] = (record, generation)
-
-    async def _publish(self, pool: str, outcome: TickOutcome, *, parts_before: int) -> None:
-        partition = partition_of(pool, self._options.partitions)
-        states = [(state_key(pool, each.part), encode(each)) for each in outcome.publish]
-        gone = range(len(states), parts_before) if states else range(0)
-        await asyncio.gather(
-            self._publisher.send_all(
-                self._options.topic(ADMISSION_STATE),
-                [(partition, key, value, ()) for key, value in states]
-                + [(partition, state_key(pool, part), None, ()) for part in gone],
-            ),
-            self._bulk.send_all(
-                self._options.topic(TICKS),
-                [(partition, pool.encode(), encode(outcome.tick), ())],
-            ),
-        )
+        for each in drafts:
+            self._records[each.pool] = (each.outcome.record, each.generation)
 
 
 def _parts(record: TickRecord | None) -> int:
