@@ -26,6 +26,7 @@ REQUEST_MS: Final = 30_000
 SEND_S_MAX: Final = 240.0
 """How long one wave may take, a broker that is away included."""
 RETRY_S: Final = 0.5
+ABANDON_S: Final = 10.0
 
 
 class Generator:
@@ -130,7 +131,7 @@ class Generator:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
-                async with asyncio.timeout(RETRY_S):
+                async with asyncio.timeout(ABANDON_S):
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 return
