@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -100,7 +99,7 @@ async def test_the_kafka_transport_keeps_the_contract(
 async def test_usage_lands_in_its_pool_s_partition(
     kafka: KafkaOptions, usage_log: UsageLog, linger_ms: int, records: int
 ) -> None:
-    limits = replace(FAST, linger_ms=linger_ms, frame_events_max=8, delivery_ms_max=60_000)
+    limits = GatewayLimits(linger_ms=linger_ms, frame_events_max=8, close_ms_max=30_000)
     transport = KafkaTransport(kafka, limits)
     async with asyncio.timeout(DEADLINE_S), FakeAdmitter() as admitter:
         async with GatewayClient([admitter.url], transport, source="gw", limits=limits) as client:
@@ -117,7 +116,10 @@ async def test_usage_lands_in_its_pool_s_partition(
 
 async def test_the_largest_frames_fit_the_topic(kafka: KafkaOptions, usage_log: UsageLog) -> None:
     limits = GatewayLimits(
-        frame_events_max=EVENTS_PER_RECORD_MAX, frame_bytes_max=BATCH_BYTES_MAX, linger_ms=60_000
+        frame_events_max=EVENTS_PER_RECORD_MAX,
+        frame_bytes_max=BATCH_BYTES_MAX,
+        linger_ms=60_000,
+        close_ms_max=30_000,
     )
     big = {f"{number:0>256}": "x" * 256 for number in range(ATTRIBUTES_MAX)}
     emitter = Emitter(KafkaTransport(kafka, limits), source="s", limits=limits)
