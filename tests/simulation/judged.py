@@ -29,6 +29,8 @@ class Judgement:
     at_us: int
     broken: tuple[Broken, ...]
     """Those of the step in which the first one was."""
+    ended: bool
+    """Every step was lawful; what is broken then was seen in the end's sums."""
     digest: str
     """Of every tick and total: two runs of one case have the same."""
     requests: int
@@ -42,6 +44,7 @@ class _Run:
     case: Case
     tell: Tell | None
     broken: tuple[Broken, ...] = ()
+    ended: bool = False
     steps: int = 0
     book: LawBook = field(init=False)
     pools: TokenPools = field(init=False)
@@ -65,16 +68,18 @@ class _Run:
         self.steps += 1
         self.broken = self.book.check(now_us)
 
-    def judge(self) -> int:
-        """Run until a law is broken or all is over; return when."""
+    def judge(self, stop_us: int | None) -> int:
+        """Run until a law is broken or all is over; return when.  Past ``stop_us`` leave it."""
         while not self.broken and self.world.step():
-            pass
+            if stop_us is not None and self.world.now_us > stop_us:
+                return self.world.now_us
         now_us = self.world.now_us
         until_us = now_us + SETTLING_US
         while not self.broken and now_us < until_us and not self._is_folded():
             now_us = max(now_us, self.pools.next_event_us() or until_us)
             self.pools.advance(now_us=now_us)
             self.after(now_us)
+        self.ended = not self.broken
         self.broken = self.broken or self.book.close(now_us)
         return now_us
 
@@ -90,16 +95,17 @@ class _Run:
         )
 
 
-def judge(case: Case, *, tell: Tell | None = None) -> Judgement:
-    """Run a case and return what was found."""
+def judge(case: Case, *, tell: Tell | None = None, until_us: int | None = None) -> Judgement:
+    """Run a case and return what was found, until a moment or to its end."""
     run = _Run(case, tell)
-    at_us = run.judge()
+    at_us = run.judge(until_us)
     tallies = run.world.measures.tallies.values()
     return Judgement(
         case=case,
         steps=run.steps,
         at_us=at_us,
         broken=run.broken,
+        ended=run.ended,
         digest=_digest(run.pools),
         requests=sum(tally.requests for tally in tallies),
         admitted=sum(tally.admitted for tally in tallies),

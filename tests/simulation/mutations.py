@@ -46,6 +46,8 @@ class Caught:
     seeds: int
     """How many were tried."""
     step: int
+    until_us: int | None
+    """When; None: in the sums at the end."""
     broken: Broken
 
 
@@ -437,7 +439,8 @@ def caught(mutation: Mutation) -> Caught | None:
             judgement = judge(case_for(mutation, seed))
             for broken in judgement.broken:
                 if broken.law in mutation.laws:
-                    return Caught(seed, number + 1, judgement.steps, broken)
+                    until_us = None if judgement.ended else judgement.at_us
+                    return Caught(seed, number + 1, judgement.steps, until_us, broken)
     return None
 
 

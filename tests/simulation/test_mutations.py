@@ -17,7 +17,7 @@ def test_a_law_notices(mutation: Mutation) -> None:
     assert found is not None, f"survived: {mutation.name}"
     print(f"{mutation.name}: seed={found.seed} step={found.step}: {found.broken}")
     assert found.broken.law in mutation.laws
-    assert not judge(case_for(mutation, found.seed)).broken
+    assert not judge(case_for(mutation, found.seed), until_us=found.until_us).broken
 
 
 def test_nothing_stays_mutated() -> None:

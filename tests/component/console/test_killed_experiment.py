@@ -6,7 +6,7 @@ import sys
 import psutil
 
 WAIT_S = 30.0
-COMMAND = ["-m", "console", "experiment", "paper-2", "--policy", "token-pools", "--seeds", "10"]
+COMMAND = ["-m", "console", "experiment", "paper-2", "--policy", "none", "--seeds", "1000"]
 IN_TWO = ["--jobs", "2", "--json"]
 
 
@@ -27,6 +27,6 @@ def test_workers_end_when_the_command_is_killed() -> None:
         running.kill()
         _, alive = psutil.wait_procs(workers, timeout=WAIT_S)
 
-    assert first_line == "paper-2, seeds 1 to 10: 1 of 10 runs\n"
+    assert first_line == "paper-2, seeds 1 to 1000: 1 of 1000 runs\n"
     assert len(workers) == 2
     assert alive == []
