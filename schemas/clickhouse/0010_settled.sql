@@ -34,3 +34,8 @@ CREATE TABLE IF NOT EXISTS drift_checks {{on_cluster}}
 ENGINE = {{replacing(checked_at)}}
 -- "Where did the check of this partition end": one row for each.
 ORDER BY (epoch, partition);
+
+-- "What was stored since the last check": granules of other times are skipped.  It serves rows that
+-- are stored from now on; older ones are checked once.
+ALTER TABLE usage_raw {{on_cluster}}
+    ADD INDEX IF NOT EXISTS by_stored_at stored_at TYPE minmax GRANULARITY 1;

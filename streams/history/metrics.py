@@ -33,6 +33,27 @@ READ_OFFSET = Gauge(
     ["topic", "partition"],
 )
 
+DRIFT_TOKENS = Gauge(
+    "tokenpools_drift_tokens",
+    "Tokens by which minutes of the ledger differ from the accepted rows; 0 when all is right",
+)
+DRIFT_EVENTS = Gauge(
+    "tokenpools_drift_events",
+    "Events by which judge, ledger and rows differ; 0 when all is right",
+)
+DRIFT_CHECKED = Gauge(
+    "tokenpools_drift_checked_timestamp_seconds", "When drift was looked for last (Unix time)"
+)
+DRIFT_CHECKED_OFFSET = Gauge(
+    "tokenpools_drift_checked_offset",
+    "Offset of usage through which judged events and rows were found equal",
+    ["partition"],
+)
+SETTLED_NOT_EMITTED = Gauge(
+    "tokenpools_settled_not_emitted_tokens",
+    "Tokens that gateways settled and that are in no accepted event; the log names the gateway",
+)
+
 
 def serve(*, host: str, port: int) -> None:
     """Serve ``/metrics`` from a thread of its own; port 0 serves nothing."""

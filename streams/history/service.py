@@ -21,6 +21,7 @@ from schemas.specs import FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOLS, USAGE
 from streams.history import metrics
 from streams.history.batch import TOPICS_READ, Batch
+from streams.history.drift_watch import DriftWatch
 from streams.history.feed import Feed
 from streams.history.migrate import migrate
 from streams.history.queries import read_through
@@ -98,6 +99,7 @@ async def serve(
         log.info("migrated: %s", ", ".join(names))
     epochs = Epochs()
     follower = Follower(settings.kafka, POOLS, handler=epochs)
+    watch = DriftWatch(settings)
     try:
         await follower.start()
         await follower.caught_up()
@@ -105,7 +107,7 @@ async def serve(
             await check_log(settings, stop, epoch=epochs.current)
             if working is not None:
                 working.set()
-            await _session(settings, epochs, stop, follower)
+            await _session(settings, epochs, stop, follower, watch=watch)
     finally:
         await follower.stop()
 
@@ -155,7 +157,12 @@ async def _pause(stop: asyncio.Event, pause_ms: int) -> None:
 
 
 async def _session(
-    settings: Settings, epochs: Epochs, stop: asyncio.Event, follower: Follower
+    settings: Settings,
+    epochs: Epochs,
+    stop: asyncio.Event,
+    follower: Follower,
+    *,
+    watch: DriftWatch,
 ) -> None:
     """Read and write within one epoch; what is read at the end is still written, within a bound."""
     epoch = epochs.current
@@ -168,21 +175,25 @@ async def _session(
     await feed.start()
     sink = Sink(settings, feed)
     reading = Reading(settings, feed, sink, epoch=epoch)
+    watching = asyncio.create_task(watch.run(epoch=epoch), name="drift watch")
     try:
         while not stop.is_set() and epochs.current == epoch:
             await reading.step(poll_ms=min(settings.flush_ms, POLL_MS_MAX))
-            _check(follower)
+            _check(follower.task)
+            _check(watching)
         if epochs.current == epoch:
             await _drain(settings, reading)
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await sink.close()
         await feed.stop()
 
 
-def _check(follower: Follower) -> None:
-    """Raise what ended the following of ``pools``, if anything did."""
-    if follower.task is not None and follower.task.done():
-        follower.task.result()
+def _check(task: asyncio.Task[None] | None) -> None:
+    """Raise what ended the following of ``pools`` or the watch for drift, if anything did."""
+    if task is not None and task.done():
+        task.result()
 
 
 async def _drain(settings: Settings, reading: Reading) -> None:

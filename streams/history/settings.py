@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from schemas.connections import (
     ClickHouseOptions,
@@ -14,6 +15,9 @@ from schemas.connections import (
     kafka_options,
 )
 from streams.history.migrate import Retention
+
+MONTHS_MAX: Final = 600
+"""A retention beyond the end of ClickHouse's DateTime (2106) would wrap and delete everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class Settings:
     """How long the end may take to write what was read already."""
     session_timeout_ms: int = 10_000
     """Another process takes the partitions over when this one was silent for so long."""
+    drift_check_s: int = 30
+    """How often ledger and rows are compared; 0: never."""
     metrics_port: int = 0
     """0: no metrics are served."""
     metrics_host: str = "127.0.0.1"
@@ -54,6 +60,7 @@ class Settings:
             batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 16 << 20, 1_024, 1 << 30),
             flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
             session_timeout_ms=number("SESSION_TIMEOUT_MS", 10_000, 3_000, 600_000),
+            drift_check_s=number("DRIFT_CHECK_SECONDS", 30, 0, 86_400),
             metrics_port=number("METRICS_PORT", 0, 0, 65_535),
             metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
         )
@@ -63,10 +70,10 @@ def retention_from_env(environ: Mapping[str, str]) -> Retention:
     """Return how long ClickHouse keeps what (also for ``tokenpools migrate``)."""
     return Retention(
         raw_months=integer(
-            environ, "TOKENPOOLS_RETENTION_RAW_MONTHS", default=13, low=1, high=1_200
+            environ, "TOKENPOOLS_RETENTION_RAW_MONTHS", default=13, low=1, high=MONTHS_MAX
         ),
         rollup_months=integer(
-            environ, "TOKENPOOLS_RETENTION_ROLLUP_MONTHS", default=60, low=1, high=1_200
+            environ, "TOKENPOOLS_RETENTION_ROLLUP_MONTHS", default=60, low=1, high=MONTHS_MAX
         ),
         seconds_days=integer(
             environ, "TOKENPOOLS_RETENTION_SECONDS_DAYS", default=35, low=1, high=3_660

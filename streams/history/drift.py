@@ -1,0 +1,167 @@
+"""Drift: the continuous check that ledger and history count the same events, 0 when they do.
+
+Each round looks only at what was stored since the round before, and only at what both have passed:
+a partition's rows are compared through the offset that is judged once the rows are read that far,
+and a minute through the position that its totals include.  What is right moves a mark forward, kept
+in ClickHouse, so that a new process goes on from it.  What is not right stays before the mark, is
+looked at again in every round, and counts from the second round on: a difference that another try
+does not show was the reader's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from clickhouse_connect.driver.client import Client
+
+from streams.history.drift_queries import (
+    PUBLISHED_AFTER_US,
+    Differing,
+    JudgedPartition,
+    Mark,
+    accepted_rows,
+    differing_minutes,
+    judged_partitions,
+    store_marks,
+    stored_marks,
+)
+
+NAMED_MAX: Final = 5
+"""Differences that one line names."""
+
+
+class EventsDiffer(NamedTuple):
+    """Accepted events of an interval of offsets: judged so many, rows so many."""
+
+    epoch: int
+    partition: int
+    after: int
+    through: int
+    judged: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """What two rounds in a row have seen."""
+
+    events: tuple[EventsDiffer, ...] = ()
+    minutes: tuple[Differing, ...] = ()
+
+    @property
+    def tokens_count(self) -> int:
+        """Tokens by which minutes differ, all classes."""
+        return sum(each.tokens for each in self.minutes)
+
+    @property
+    def events_count(self) -> int:
+        """Events by which partitions and minutes differ."""
+        partitions = sum(abs(each.judged - each.rows) for each in self.events)
+        return partitions + sum(each.events for each in self.minutes)
+
+    def text(self) -> str:
+        """Return one line that names where, for a person."""
+        partitions = [
+            f"partition {each.partition} offsets {each.after + 1}-{each.through}: "
+            f"{each.judged} judged accepted, {each.rows} rows"
+            for each in self.events[:NAMED_MAX]
+        ]
+        minutes = [
+            f"pool={each.pool!r} entitlement={each.entitlement!r} minute_us={each.start_us} "
+            f"tokens={each.tokens} events={each.events}"
+            for each in self.minutes[:NAMED_MAX]
+        ]
+        return "; ".join([*partitions, *minutes])
+
+
+@dataclass
+class DriftCheck:
+    """The marks, and what the last round found suspicious."""
+
+    marks: dict[int, Mark] = field(default_factory=dict)
+    """By partition."""
+    _begun: bool = False
+    _suspected: frozenset[tuple[object, ...]] = frozenset()
+
+    def round(self, client: Client, *, now_us: int) -> Drift:
+        """Look once; blocks, so run it in a thread."""
+        if not self._begun:
+            self.marks = newest(stored_marks(client))
+            self._begun = True
+        found_events: list[EventsDiffer] = []
+        found_minutes: list[Differing] = []
+        before = dict(self.marks)
+        for judged, base in latest(judged_partitions(client)):
+            mark = known_or_new(self.marks.get(judged.partition), judged, base=base)
+            mark = self._events(client, mark, judged, found_events)
+            self.marks[judged.partition] = self._minutes(client, mark, found_minutes)
+        moved = [mark for partition, mark in self.marks.items() if before.get(partition) != mark]
+        store_marks(client, moved, now_us=now_us)
+        return self._confirmed(found_events, found_minutes)
+
+    def _events(
+        self, client: Client, mark: Mark, judged: JudgedPartition, found: list[EventsDiffer]
+    ) -> Mark:
+        through = judged.judged_through
+        if through <= mark.offset or judged.read_through < through:
+            return mark
+        rows = accepted_rows(client, mark, through=through)
+        expected = judged.accepted - mark.accepted
+        if rows.accepted != expected:
+            found.append(
+                EventsDiffer(
+                    mark.epoch, mark.partition, mark.offset, through, expected, rows.accepted
+                )
+            )
+            return mark
+        return replace(mark, offset=through, accepted=judged.accepted, stored_us=rows.stored_us)
+
+    def _minutes(self, client: Client, mark: Mark, found: list[Differing]) -> Mark:
+        until_us = mark.stored_us - PUBLISHED_AFTER_US
+        if until_us <= mark.minutes_us:
+            return mark
+        differing = differing_minutes(client, mark, until_us=until_us)
+        found.extend(differing)
+        return mark if differing else replace(mark, minutes_us=until_us)
+
+    def _confirmed(self, events: Iterable[EventsDiffer], minutes: Iterable[Differing]) -> Drift:
+        """Return what the round before has seen too; remember what this one has."""
+        by_partition = {("events", each.partition, each.after): each for each in events}
+        by_minute = {
+            ("minute", each.pool, each.entitlement, each.start_us): each for each in minutes
+        }
+        suspected, self._suspected = self._suspected, frozenset({*by_partition, *by_minute})
+        return Drift(
+            events=tuple(each for key, each in by_partition.items() if key in suspected),
+            minutes=tuple(each for key, each in by_minute.items() if key in suspected),
+        )
+
+
+def newest(marks: Iterable[Mark]) -> dict[int, Mark]:
+    """Return the mark of the newest epoch of each partition."""
+    found: dict[int, Mark] = {}
+    for mark in sorted(marks, key=lambda each: each.epoch):
+        found[mark.partition] = mark
+    return found
+
+
+def latest(rows: Iterable[JudgedPartition]) -> list[tuple[JudgedPartition, int]]:
+    """Return the newest epoch of each partition, and what was accepted in all epochs before it.
+
+    The judge's counts go on over epochs; ``rows`` are in their order.
+    """
+    found: dict[int, tuple[JudgedPartition, int]] = {}
+    for row in rows:
+        former: Mapping[int, tuple[JudgedPartition, int]] = found
+        base = former[row.partition][0].accepted if row.partition in former else 0
+        found[row.partition] = (row, base)
+    return list(found.values())
+
+
+def known_or_new(mark: Mark | None, judged: JudgedPartition, *, base: int) -> Mark:
+    """Return where the check of this epoch goes on, or begins."""
+    if mark is not None and mark.epoch == judged.epoch:
+        return mark
+    return Mark(epoch=judged.epoch, partition=judged.partition, accepted=base)
