@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -12,7 +13,12 @@ from schemas.connections import KafkaOptions
 from streams.kafka import client_kwargs
 from tests.integration.streams.loop import Gateway, Worker, provisioned
 
-StartWorker = Callable[[], Worker]
+
+class StartWorker(Protocol):
+    """Starts a worker, with settings of its own."""
+
+    def __call__(self, **settings: str) -> Worker:
+        """Return the worker."""
 
 
 @pytest.fixture
@@ -42,8 +48,8 @@ def start_worker(options: KafkaOptions, tmp_path: Path) -> Iterator[StartWorker]
     """Start a worker; all are killed after the test."""
     workers: list[Worker] = []
 
-    def start() -> Worker:
-        worker = Worker.start(options, tmp_path / f"worker-{len(workers)}.log")
+    def start(**settings: str) -> Worker:
+        worker = Worker.start(options, tmp_path / f"worker-{len(workers)}.log", **settings)
         workers.append(worker)
         return worker
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from aiohttp import ClientConnectorError, ClientSession
 from aiokafka import AIOKafkaProducer
 
+from deploy.local.broker import free_ports
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
@@ -124,7 +127,7 @@ class Gateway:
         return UsageEvent(
             source="test",
             id=str(number),
-            sequence=number,
+            sequence=number // len(POOL_NAMES),
             data=UsageData(
                 pool=POOL_NAMES[number % len(POOL_NAMES)],
                 entitlement=f"e{number % ENTITLEMENTS}",
@@ -159,16 +162,24 @@ class Worker:
     options: KafkaOptions
     log: Path
     process: subprocess.Popen[bytes]
+    metrics_port: int
 
     @classmethod
-    def start(cls, options: KafkaOptions, log: Path) -> Worker:
-        """Start it; its log goes to a file."""
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), **environment(options)}
+    def start(cls, options: KafkaOptions, log: Path, **settings: str) -> Worker:
+        """Start it; its log goes to a file, its metrics to a free port."""
+        (port,) = free_ports(1)
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            **environment(options),
+            "TOKENPOOLS_METRICS_PORT": str(port),
+            **settings,
+        }
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT], env=environ, stdout=output, stderr=output
             )
-        return cls(options, log, process)
+        return cls(options, log, process, port)
 
     def kill(self) -> None:
         """End it as kill -9 does."""
@@ -179,6 +190,42 @@ class Worker:
         """Ask it to end and return its exit status."""
         self.process.terminate()
         return self.process.wait(20)
+
+    async def exit_status(self, *, deadline_s: float = 30.0) -> int:
+        """Wait until it has ended by itself."""
+
+        async def ended() -> bool:
+            return self.process.poll() is not None
+
+        await until(ended, what=f"{self.log.name} has ended", deadline_s=deadline_s)
+        return self.process.wait()
+
+    async def metric(self, name: str) -> dict[str, float]:
+        """Return the values of a metric by what stands between its braces; none as it starts."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        try:
+            async with ClientSession() as session, session.get(url) as response:
+                text = await response.text()
+        except ClientConnectorError:
+            return {}
+        pattern = re.compile(rf"^{name}(?:{{(.*)}})? (\S+)$", re.MULTILINE)
+        return {labels: float(value) for labels, value in pattern.findall(text)}
+
+    async def partitions_held(self) -> dict[int, int]:
+        """Return how many records of the ledger it holds, by partition, standbys included."""
+        held: dict[int, int] = {}
+        for labels, value in (await self.metric("tokenpools_table_records")).items():
+            if 'table="consumption"' in labels:
+                held[int(labels.split('partition="')[1].split('"')[0])] = int(value)
+        return held
+
+    def takeovers(self) -> list[dict[str, int]]:
+        """Return what its log says of each partition of the ledger that it took over."""
+        lines = re.findall(r"event=table_taken_over table=consumption (.*)", self.log.read_text())
+        return [
+            {name: int(value) for name, value in (pair.split("=") for pair in line.split())}
+            for line in lines
+        ]
 
     def pause(self) -> None:
         """Stop it in its tracks; ``resume`` wakes it."""
@@ -258,6 +305,12 @@ async def _records(options: KafkaOptions, topic: str) -> list[Record]:
     starts = {partition: begin for partition, (begin, _) in bounds.items()}
     ends = {partition: end for partition, (_, end) in bounds.items()}
     return [each async for each in read_range(options, name, starts=starts, ends=ends)]
+
+
+async def stored_in(options: KafkaOptions, topic: str, partition: int) -> int:
+    """Return the end of a partition's log."""
+    bounds = await log_bounds(options, options.topic(topic), [partition])
+    return bounds[partition][1]
 
 
 async def end_in_markers(options: KafkaOptions, topic: str) -> None:
