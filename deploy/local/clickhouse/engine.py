@@ -12,9 +12,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from threading import Thread
+from typing import Any, Final
 
 import chdb
 
@@ -27,6 +30,8 @@ from deploy.local.clickhouse import configuration, errors
 _SERVER_LIKE: Final = {"implicit_select": "0", "allow_introspection_functions": "0"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _FAILURES: Final = (RuntimeError, chdb.ChdbError)
+_SETTINGS: Final = re.compile(r"\bSETTINGS\s+\w+\s*=", re.IGNORECASE)
+_NO_DATA: Final = b"\xff" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +64,69 @@ class Answer:
     summary: Summary
 
 
-class _Inserter(Protocol):
-    """The part of chdb's untyped inserter that is used here."""
-
-    def append(self, data: bytes) -> None: ...
-
-    def finish(self) -> Any: ...
-
-    def cancel(self) -> None: ...
-
-
 class Insertion:
-    """One INSERT that takes its data piece by piece; ``finish`` is its acknowledgement."""
+    """One INSERT that takes its data piece by piece; ``finish`` is its acknowledgement.
 
-    def __init__(self, inserter: _Inserter) -> None:
-        self._inserter = inserter
+    The engine reads the data from a pipe, as a file.  Its own streaming insert is of no use: it
+    acknowledges rows that the table refuses when they are written (a constraint, too many
+    partitions, no memory), seen with chdb 4.4.
+    """
+
+    def __init__(self, connection: Connection, statement: str, data_format: str) -> None:
+        read_fd, write_fd = os.pipe()
+        self._pipe = open(write_fd, "wb", buffering=0)  # noqa: SIM115 - closed at the end
+        self._done = Future[Summary]()
+        sql = _from_file(statement, f"/dev/fd/{read_fd}", data_format)
+        self._thread = Thread(target=self._run, args=(connection, sql, read_fd), name="insert")
+        self._thread.start()
 
     def append(self, data: bytes) -> None:
+        remaining = memoryview(data)
         try:
-            self._inserter.append(data)
-        except _FAILURES as failure:
-            raise errors.from_engine(str(failure)) from failure
+            while remaining:
+                remaining = remaining[self._pipe.write(remaining) :]
+        except BrokenPipeError:  # the statement has failed, or wants no more
+            self._done.result()
 
     def finish(self) -> Summary:
-        try:
-            done = self._inserter.finish()
-        except _FAILURES as failure:
-            raise errors.from_engine(str(failure)) from failure
-        return Summary(
-            read_rows=done.rows_written,
-            read_bytes=done.bytes_written,
-            written_rows=done.rows_written,
-            written_bytes=done.bytes_written,
-            elapsed_ns=int(done.elapsed * 1_000_000_000),
-        )
+        self._pipe.close()
+        self._thread.join()
+        return self._done.result()
 
     def cancel(self) -> None:
+        """End without the rows: what no format takes makes the statement fail."""
+        with suppress(BrokenPipeError, ValueError):
+            self._pipe.write(_NO_DATA)
+        self._pipe.close()
+        self._thread.join()
+
+    def _run(self, connection: Connection, sql: str, read_fd: int) -> None:
         try:
-            self._inserter.cancel()
+            result = connection.query(sql, "Null")
         except _FAILURES as failure:
-            raise errors.from_engine(str(failure)) from failure
+            self._done.set_exception(errors.from_engine(str(failure)))
+        else:
+            self._done.set_result(_inserted(result))
+        finally:
+            os.close(read_fd)
+
+
+def _from_file(statement: str, path: str, data_format: str) -> str:
+    """Return the INSERT reading ``path``, which stands before its settings."""
+    settings = list(_SETTINGS.finditer(statement))
+    at = settings[-1].start() if settings else len(statement)
+    source = f" FROM INFILE {quoted(path)} COMPRESSION 'none' "
+    return f"{statement[:at]}{source}{statement[at:]} FORMAT {data_format}"
+
+
+def _inserted(result: Any) -> Summary:
+    return Summary(
+        read_rows=result.rows_written(),
+        read_bytes=result.bytes_written(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        elapsed_ns=int(result.elapsed() * 1_000_000_000),
+    )
 
 
 class Handle:
@@ -130,10 +158,7 @@ class Handle:
 
     def insertion(self, statement: str, data_format: str) -> Insertion:
         """Begin ``statement``, an INSERT without FORMAT and data."""
-        try:
-            return Insertion(self._connection.send_insert(statement, data_format))
-        except _FAILURES as failure:
-            raise errors.from_engine(str(failure)) from failure
+        return Insertion(self._connection, statement, data_format)
 
     def restoring(self, scope: Scope) -> str:
         """Return the statements that undo ``apply(scope)``, for a handle that is kept."""

@@ -149,6 +149,19 @@ def test_a_compressed_body_that_is_cut_is_refused(pairs: Http) -> None:
     assert reply.status >= 400
 
 
+def test_rows_that_the_table_refuses_when_they_are_written_are_no_success(http: Http) -> None:
+    http.post(f"{PAIRS} AS SELECT 1 AS n, 'a' AS name")
+    http.post("ALTER TABLE pairs ADD CONSTRAINT small CHECK n < 5")
+
+    refused = http.post("7,a\n", query="INSERT INTO pairs FORMAT CSV")
+    taken = http.post("4,a\n", query="INSERT INTO pairs SETTINGS async_insert = 0 FORMAT CSV")
+
+    assert refused.status >= 400
+    assert refused.headers["x-clickhouse-exception-code"] == "469"
+    assert taken.status == 200, taken.text
+    assert http.post("SELECT n FROM pairs ORDER BY n").text == "1\n4\n"
+
+
 def test_a_body_may_come_in_chunks(pairs: Http) -> None:
     def body() -> Iterator[bytes]:
         yield b"INSERT INTO pairs "
