@@ -67,8 +67,9 @@ SELECT
 FROM usage_by_minute
 GROUP BY pool, entitlement;
 
--- A sliding window: of each entitlement, the windows below a minute that lie wholly within.
--- SELECT * FROM usage_sliding(start_us = 1790000000000000, end_us = 1790000060000000)
+-- A sliding window: of each entitlement, the windows below a minute of the last `span_us` that had
+-- ended by `until_us` (rounded down to the window's length, so that only whole windows count).
+-- SELECT * FROM usage_sliding(until_us = 1790000060000000, span_us = 10000000) WHERE pool = 'chat'
 CREATE OR REPLACE VIEW usage_sliding {{on_cluster}} AS
 SELECT
     pool,
@@ -84,7 +85,9 @@ SELECT
     sum(demoted_tokens) AS demoted_tokens,
     argMax(judged_through, epoch) AS judged_through
 FROM usage_by_second
-WHERE toUnixTimestamp64Micro(second) + window_us <= {end_us:Int64}
-    AND second >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
-    AND second < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+WHERE second < fromUnixTimestamp64Micro({until_us:Int64}, 'UTC')
+    AND second >= fromUnixTimestamp64Micro({until_us:Int64} - {span_us:Int64} - 60000000, 'UTC')
+    AND toUnixTimestamp64Micro(second) + window_us <= {until_us:Int64}
+    AND toUnixTimestamp64Micro(second)
+        >= intDiv({until_us:Int64}, window_us) * window_us - {span_us:Int64}
 GROUP BY pool, entitlement;

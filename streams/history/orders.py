@@ -17,15 +17,15 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from streams.history.usage_rows import RollupOrderRow
+from streams.history.usage_rows import RollupOrderRow, RollupRow
 
 ORDERS_MAX: Final = 10_000
 """Open orders in memory; the others wait in ``rollup_orders``."""
-WINDOWS_PER_STATEMENT: Final = 100
-"""Windows that one statement counts: their names travel in its address."""
+WINDOWS_PER_QUERY: Final = 1_000
+"""Windows that one query counts."""
 
-Window = tuple[int, str, str, int]
-"""Length in microseconds, pool, entitlement, start."""
+Window = tuple[str, str, int, int]
+"""Pool, entitlement, start, length in microseconds: windows of the same rows are neighbours."""
 
 _KEY: Final = "window_us, pool, entitlement, window_start"
 
@@ -69,19 +69,12 @@ SELECT pool, entitlement, arrayJoin([
 FROM ({_WINDOWS})
 """
 
-_RECOUNT: Final = f"""
-INSERT INTO rollups
-(
-    pool, entitlement, tenant, model, window_us, window_start, input_tokens, cache_read_tokens,
-    cache_write_tokens, output_tokens, reasoning_tokens, events, requests, demoted_tokens,
-    epoch, partition, record_offset, record_index, version
-)
+_COUNT: Final = f"""
 WITH
     usage.found AND (usage.epoch, usage.record_offset, usage.record_index)
         <= (each.epoch, each.record_offset, each.record_index) AS counted
 SELECT
-    pool, entitlement, any(each.tenant), any(each.model), window_us,
-    fromUnixTimestamp64Micro(start_us, 'UTC'),
+    pool, entitlement, any(each.tenant), any(each.model), window_us, start_us,
     sumIf(usage.input_tokens, counted), sumIf(usage.cache_read_tokens, counted),
     sumIf(usage.cache_write_tokens, counted), sumIf(usage.output_tokens, counted),
     sumIf(usage.reasoning_tokens, counted),
@@ -104,6 +97,8 @@ LEFT JOIN
         final, demoted
     FROM usage_accepted
     WHERE (pool, entitlement, toStartOfHour(event_at)) IN ({_HOURS})
+        AND (pool, entitlement, window_us, start_us)
+            IN (SELECT pool, entitlement, window_us, start_us FROM ({_WINDOWS}))
 ) AS usage
 USING (pool, entitlement, window_us, start_us)
 GROUP BY pool, entitlement, window_us, start_us
@@ -148,26 +143,27 @@ class Orders:
             self._others = len(found) >= ORDERS_MAX
             self.take(found)
         ready = self._ready(client)
-        for orders in _chunks(ready, WINDOWS_PER_STATEMENT):
-            client.command(_RECOUNT, parameters=_parameters(orders))
+        for orders in _chunks(ready, WINDOWS_PER_QUERY):
+            counted = client.query(_COUNT, parameters=_parameters(orders)).result_rows
+            client.insert("rollups", counted, column_names=RollupRow._fields)
             for order in orders:
                 self._open.pop(_window(order), None)
         return len(ready)
 
     def _ready(self, client: Client) -> list[RollupOrderRow]:
-        """Return the orders whose position rows and judgement have passed."""
+        """Return the orders whose position rows and judgement have passed, neighbours together."""
         if not self._open:
             return []
         counted = {(row[0], row[1]): row[2] for row in client.query(_JUDGED).result_rows}
         return [
             order
-            for order in self._open.values()
+            for _, order in sorted(self._open.items())
             if counted.get((order.epoch, order.partition), -1) >= order.record_offset
         ]
 
 
 def _window(order: RollupOrderRow) -> Window:
-    return order.window_us, order.pool, order.entitlement, order.window_start
+    return order.pool, order.entitlement, order.window_start, order.window_us
 
 
 def _parameters(orders: Sequence[RollupOrderRow]) -> dict[str, object]:

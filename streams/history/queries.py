@@ -89,6 +89,19 @@ class Counted:
     events: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sliding:
+    """What an entitlement used in a sliding window, as far as the ledger has published it."""
+
+    pool: str
+    entitlement: str
+    tokens: TokenCounts
+    events: int
+    requests: int
+    judged_through: int
+    """The pool's partition of ``usage`` is judged through this offset; -1: not at all."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """How far a partition of ``usage`` is judged and read; -1: not at all."""
@@ -203,6 +216,45 @@ FROM judged ORDER BY epoch, partition
 """
     with asking(options) as client:
         return {(row[0], row[1]): Judged(*row[2:]) for row in _rows(client, sql)}
+
+
+def sliding_usage(
+    options: ClickHouseOptions,
+    *,
+    pool: str,
+    entitlement: str | None = None,
+    until_us: int,
+    span_us: int,
+) -> list[Sliding]:
+    """Return the use of the last ``span_us`` before ``until_us``, from windows of seconds.
+
+    Whole windows only: the end is rounded down to the length of the pool's windows.
+    """
+    sql = f"""
+SELECT pool, entitlement, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens,
+    reasoning_tokens, events, requests, judged_through
+FROM usage_sliding(until_us = {{until_us:Int64}}, span_us = {{span_us:Int64}})
+WHERE pool = {{pool:String}}{" AND entitlement = {entitlement:String}" if entitlement else ""}
+ORDER BY entitlement
+"""
+    parameters = {
+        "pool": pool,
+        "entitlement": entitlement or "",
+        "until_us": until_us,
+        "span_us": span_us,
+    }
+    with asking(options) as client:
+        return [
+            Sliding(
+                pool=row["pool"],
+                entitlement=row["entitlement"],
+                tokens=counts(row),
+                events=row["events"],
+                requests=row["requests"],
+                judged_through=row["judged_through"],
+            )
+            for row in client.query(sql, parameters=parameters).named_results()
+        ]
 
 
 def read_through(options: ClickHouseOptions, *, topic: str, epoch: int) -> dict[int, int]:
