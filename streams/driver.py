@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, cast
 
 import aiokafka
 from aiokafka.errors import IllegalStateError
@@ -30,20 +30,13 @@ from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT
 
 from streams.core.judge import Record
-from streams.fetching import bytes_of, whole_batches
+from streams.fetching import Fetched, bytes_of, whole_batches
 
 IDLE_S: Final = 0.05
 FULL_POLL_BYTES: Final = 262_144
 """A poll that brought this much is followed by the next one without a pause."""
 
 MS_PER_S: Final = 1_000
-
-
-class Fetched(NamedTuple):
-    """What one poll brought for one partition."""
-
-    records: list[Any]
-    size_bytes: int
 
 
 @dataclass
@@ -127,19 +120,18 @@ class ConsumerThread(AIOKafkaConsumerThread):
     ) -> dict[Any, Any]:
         """Return ``Fetched`` by partition, out of whole record batches where that was tested."""
         delivery = cast("Consumer", self.consumer).delivery
-        if not delivery.whole_batches:
-            polled = await super()._fetch_records(
-                consumer, active_partitions, timeout=timeout, max_records=max_records
-            )
-        elif not self.consumer.flow_active:
-            return {}
-        else:
-            polled = await self._whole_batches(consumer, active_partitions, timeout or 0.0)
+        if delivery.whole_batches:
+            return await self._whole_batches(consumer, active_partitions, timeout or 0.0)
+        polled = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
         return {tp: Fetched(records, bytes_of(records)) for tp, records in polled.items()}
 
     async def _whole_batches(
         self, consumer: aiokafka.AIOKafkaConsumer, wanted: set[TP], timeout_s: float
-    ) -> dict[Any, list[Any]]:
+    ) -> dict[Any, Fetched]:
+        if not self.consumer.flow_active:
+            return {}
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise aiokafka.ConsumerStoppedError

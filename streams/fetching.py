@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiokafka
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError
@@ -29,6 +29,16 @@ TESTED_VERSIONS: Final = ("0.14.0",)
 """Of aiokafka: those with which the contract test passes."""
 
 _value = attrgetter("value")
+
+
+class Fetched(NamedTuple):
+    """What one poll brought for one partition."""
+
+    records: list[Any]
+    size_bytes: int
+
+
+NOTHING: Final = Fetched([], 0)
 
 
 def can_take_whole_batches(version: str = aiokafka.__version__) -> bool:
@@ -51,7 +61,7 @@ def bytes_of(records: Sequence[Any]) -> int:
 
 async def whole_batches(
     fetcher: Any, partitions: Collection[Any], *, timeout_s: float, bytes_max: int
-) -> dict[Any, list[Any]]:
+) -> dict[Any, Fetched]:
     """Return what has been fetched, by partition, and move the positions past it.
 
     The body of aiokafka's ``Fetcher.fetched_records``; it ends after the record batch by which
@@ -73,14 +83,14 @@ async def whole_batches(
         waiter.result()  # raises what the broker refused
 
 
-def _drain(fetcher: Any, partitions: Collection[Any], *, bytes_max: int) -> dict[Any, list[Any]]:
-    drained: dict[Any, list[Any]] = {}
+def _drain(fetcher: Any, partitions: Collection[Any], *, bytes_max: int) -> dict[Any, Fetched]:
+    drained: dict[Any, Fetched] = {}
     left = bytes_max
     for tp in _ready(fetcher, partitions):
-        records, size = _take_from(fetcher, tp, bytes_max=left)
-        if records:
-            drained[tp] = records
-        left -= size
+        fetched = _take_from(fetcher, tp, bytes_max=left)
+        if fetched.records:
+            drained[tp] = fetched
+        left -= fetched.size_bytes
         failed = fetcher._records.get(tp)
         if isinstance(failed, FetchError) and not drained:  # else the next call raises it
             _forget(fetcher, tp)
@@ -98,18 +108,18 @@ def _ready(fetcher: Any, partitions: Collection[Any]) -> list[Any]:
     return [tp for tp in fetcher._records if tp in partitions]
 
 
-def _take_from(fetcher: Any, tp: Any, *, bytes_max: int) -> tuple[list[Any], int]:
-    fetched = fetcher._records[tp]
-    if isinstance(fetched, FetchError):
-        return [], 0
+def _take_from(fetcher: Any, tp: Any, *, bytes_max: int) -> Fetched:
+    result = fetcher._records[tp]
+    if isinstance(result, FetchError):
+        return NOTHING
     try:
-        records, size = take(fetched, bytes_max=bytes_max)
+        fetched = take(result, bytes_max=bytes_max)
     except KafkaError as error:
         fetcher._records[tp] = FetchError(error=error, backoff=fetcher._prefetch_backoff)
-        return [], 0
-    if not fetched.has_more():
+        return NOTHING
+    if not result.has_more():
         _forget(fetcher, tp)
-    return records, size
+    return fetched
 
 
 def _forget(fetcher: Any, tp: Any) -> None:
@@ -118,13 +128,13 @@ def _forget(fetcher: Any, tp: Any) -> None:
     fetcher._notify(fetcher._wait_consume_future)
 
 
-def take(result: Any, *, bytes_max: int) -> tuple[list[Any], int]:
-    """Return the records of a fetched partition's record batches, and their bytes.
+def take(result: Any, *, bytes_max: int) -> Fetched:
+    """Return the records of a fetched partition's record batches.
 
     The body of aiokafka's ``FetchResult.getall``.  At least one record batch is taken.
     """
     if not result.check_assignment(result._topic_partition) or not result.has_more():
-        return [], 0
+        return NOTHING
     unpacked = result._partition_records
     taken: list[Any] = []
     size = 0
@@ -135,7 +145,7 @@ def take(result: Any, *, bytes_max: int) -> tuple[list[Any], int]:
     result._update_position()
     if not unpacked._records.has_next():
         result._partition_records = None
-    return taken, size
+    return Fetched(taken, size)
 
 
 def _records_of(unpacked: Any, batch: Any) -> list[Any]:

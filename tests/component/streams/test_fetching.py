@@ -107,10 +107,11 @@ def test_the_records_are_those_of_the_ordinary_path(
 ) -> None:
     ordinary, whole = fetched(stored, position=position), fetched(stored, position=position)
 
-    records, _ = take(whole, bytes_max=1_000)
+    records, size_bytes = take(whole, bytes_max=1_000)
 
     assert offsets_of(records) == offsets_of(ordinary.getall()) == expected
     assert whole._assignment.state.position == ordinary._assignment.state.position
+    assert size_bytes == 10 * len(records)
     assert not whole.has_more()
 
 
@@ -126,7 +127,7 @@ def test_what_a_seek_overtook_is_dropped() -> None:
     result = fetched(batch_bytes(0, [0, 1]))
     result._assignment.state.position = 7
 
-    records, _ = take(result, bytes_max=1_000)
+    records = take(result, bytes_max=1_000).records
 
     assert records == []
     assert not result.has_more()
@@ -142,7 +143,7 @@ async def test_a_damaged_batch_is_an_error_and_the_position_stays_before_it() ->
     with pytest.raises(CorruptRecordException):
         await whole_batches(fetcher, [TP], timeout_s=0, bytes_max=1)
 
-    assert offsets_of(first[TP]) == [0, 1]
+    assert offsets_of(first[TP].records) == [0, 1]
     assert result._assignment.state.position == 2
     assert fetcher._records == {}
 

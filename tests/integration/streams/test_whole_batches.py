@@ -191,7 +191,7 @@ def whole(bytes_max: int) -> Poll:
     async def poll(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Sequence[Any]:
         fetcher = consumer._fetcher
         polled = await whole_batches(fetcher, [tp], timeout_s=0.2, bytes_max=bytes_max)
-        return polled.get(tp, [])
+        return polled[tp].records if tp in polled else []
 
     return poll
 
