@@ -15,7 +15,7 @@ INSTALL = install --require-hashes --no-build-isolation
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install install-dev run test lint format simulate schema bench lock clean
+.PHONY: help install install-dev run test lint format simulate faults schema bench lock clean
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ format: install-dev ## Rewrite the code in the project's style
 
 simulate: install-dev ## Simulate 1,000 seeds, every law judged at every step (ARGS="--seeds 5000")
 	@$(BIN)/python -m tests.simulation.campaign --seeds 1000 $(ARGS)
+
+faults: install-dev ## Kill and disturb everything, every sum judged (ARGS="--short", "--seed 7")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 schema: install ## Write the JSON Schema of every message again
 	$(BIN)/tokenpools schemas --out docs/schemas

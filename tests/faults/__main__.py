@@ -49,10 +49,10 @@ SHORT: Final = Scale(
     meetings=0,
     zombies=0,
     each_point=1,
-    broker_every_s=(12.0, 18.0),
-    broker_faults_max=2,
-    database_every_s=(10.0, 15.0),
-    database_away_s=(5.0,),
+    broker_every_s=(10.0, 15.0),
+    broker_faults_max=1,
+    database_every_s=(2.0, 6.0),
+    database_away_s=(3.0,),
 )
 QUIET: Final = replace(
     SHORT, seeds=(1,), kills=0, each_point=0, broker_faults_max=0, database_away_s=()

@@ -15,6 +15,7 @@ from tests.faults.servers import Servers, servers
 from tests.faults.tally import Tally
 
 SAID_EVERY_S = 20.0
+BROKER_AWAY_S_MAX = 4.0
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,20 @@ class Campaign:
         for number in range(self.scale.broker_faults_max):
             await asyncio.sleep(rng.uniform(*self.scale.broker_every_s))
             async with self.calm:
-                kills = number % 2 == 1
-                self.say(f"broker: {'killed' if kills else 'stopped'}, then started again")
+                kills = number % 2 == 0
+                began_s = time.monotonic()
                 await asyncio.to_thread(running.broker.kill if kills else running.broker.stop)
-                await asyncio.sleep(rng.uniform(0.0, 4.0))
+                ended_s = time.monotonic()
+                await asyncio.sleep(rng.uniform(0.0, BROKER_AWAY_S_MAX))
                 await asyncio.to_thread(running.broker.start)
-                if kills:
-                    self.tally.kills["broker", "random"] += 1
-                else:
-                    self.tally.other["broker stopped and started"] += 1
+                self.say(
+                    f"broker: {'killed' if kills else 'stopped'} in {ended_s - began_s:.1f} s, "
+                    f"back after {time.monotonic() - began_s:.1f} s"
+                )
+            if kills:
+                self.tally.kills["broker", "random"] += 1
+            else:
+                self.tally.other["broker stopped and started"] += 1
 
     async def _fault_database(self, running: Servers) -> None:
         """Take ClickHouse away for a while."""

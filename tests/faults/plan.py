@@ -22,7 +22,9 @@ HISTORY_POINTS: Final = (
 )
 STREAMS_SHARE_PERCENT: Final = 55
 """Of all kills; the others are of history."""
-PASSAGES_MAX: Final = 12
+PASSAGES_MAX: Final = 10
+COMMITS_MAX: Final = 3
+"""Passages of the point before a commit, of which streams has one a second."""
 LIFE_S_MAX: Final = 6.0
 """A random kill comes at most so long after the start, often while it still recovers."""
 
@@ -75,8 +77,8 @@ def lives(rng: random.Random, points: tuple[Point, ...], count: int) -> tuple[Li
     """Draw lives that end at each point in turn, in any order."""
     drawn = [
         Life(
-            points[number % len(points)],
-            passage=rng.randint(1, PASSAGES_MAX),
+            point := points[number % len(points)],
+            passage=rng.randint(1, COMMITS_MAX if point is Point.BEFORE_COMMIT else PASSAGES_MAX),
             after_s=rng.uniform(0.2, LIFE_S_MAX),
         )
         for number in range(count)
