@@ -11,61 +11,46 @@ whatever that does not recognise goes to the judge, whose ruling would have been
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
 
-import msgspec
-
 from schemas.errors import MalformedEventError
-from schemas.partitioning import partition_of
 from schemas.positions import Position
-from schemas.rollups import Rollup
 from schemas.units import US_PER_MS, US_PER_S
 from schemas.usage import (
-    CONTENT_TYPE_HEADER,
-    STRUCTURED,
-    CloudEvent,
     Headers,
     UsageEvent,
     decode_parts,
-    decode_plain,
     split_frame,
 )
-from schemas.verdicts import Verdict, VerdictCounts, VerdictKind
+from schemas.verdicts import VerdictCounts, VerdictKind
 from streams.core.closing import Closing, close, publish_rest
 from streams.core.judge import NOTHING_BOUND, Bench, Bound, Record, Ruling, Specs, judge
 from streams.core.letters import Letters
 from streams.core.marks import (
-    BODY_MASK,
     PLACE_BITS,
     Seen,
-    body_digest,
     body_of,
     floor_above,
-    identity_of,
     place_of,
     position_of_place,
 )
 from streams.core.memory import Memory
-from streams.core.outcome import Forward, Outcome, Place, States
-from streams.core.tally import Account, Desk, Tally
+from streams.core.ordinary import count_all, ordinary
+from streams.core.outcome import Outcome, Place, States
+from streams.core.tally import Account, Desk
 from streams.core.windows import is_open, order_of
+from streams.core.work import Work, any_desk
 
 MARKS_MAX_DEFAULT: Final = 1_000_000
 """Marks kept per partition; beyond it the acceptance horizon shrinks, audibly."""
 
-PLAIN_HEADER: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
-"""The only header that an ordinary event has, if it has one."""
 SPECIAL_HEADERS: Final = ("ce_", "tokenpools-")
 
 HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
 """For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
-
-
-Arrival = tuple[bytes, int, int]
-"""An event's bytes, its place and its stored time."""
 
 
 @dataclass(frozen=True)
@@ -77,33 +62,6 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
-
-
-@dataclass
-class _Work:
-    """A fold under way."""
-
-    bench: Bench
-    states: States
-    memory: Memory
-    begun: Position | None
-    judged_offset: int
-    """Events at or below it were folded or judged before: they go to the judge."""
-    clock_us: int
-    desks: dict[str, Desk] = field(default_factory=dict)
-    """Of specified pools that are at home here, by name."""
-    strangers: dict[str, Desk] = field(default_factory=dict)
-    """Of the others: what was published as accepted stays so, whatever became of its pool."""
-    verdicts: list[Verdict] = field(default_factory=list)
-    orders: list[Rollup] = field(default_factory=list)
-    forwards: list[Forward] = field(default_factory=list)
-    counts: dict[VerdictKind, int] = field(default_factory=dict)
-    accepted: int = 0
-    event_us_max: int = 0
-    skipped: int = 0
-    last_place: int = -1
-    """Where the last event stands that was read; -1: none was."""
-    last_stored_us: int = 0
 
 
 def fold(
@@ -120,7 +78,7 @@ def fold(
     work = _begin(states, specs=specs, place=place, bound=bound, dropped=dropped)
     index = 0
     while index < len(records):
-        index += _count_all(work, _ordinary(records, index, after=work.judged_offset))
+        index += count_all(work, ordinary(records, index, after=work.judged_offset))
         if index < len(records):
             _read(work, records[index])
             index += 1
@@ -134,7 +92,7 @@ def rest(states: States) -> Outcome:
     return publish_rest(states)
 
 
-def _begin(states: States, *, specs: Specs, place: Place, bound: Bound, dropped: int) -> _Work:
+def _begin(states: States, *, specs: Specs, place: Place, bound: Bound, dropped: int) -> Work:
     before = states.partition
     floor_us = max(
         0 if before is None else before.floor_us, floor_above(states.marks.blocks[:dropped])
@@ -142,7 +100,7 @@ def _begin(states: States, *, specs: Specs, place: Place, bound: Bound, dropped:
     bench = Bench(specs, place.epoch, place.partition, place.partitions, floor_us, bound)
     begun = states.position
     folded = -1 if begun is None or begun.epoch < place.epoch else begun.offset
-    return _Work(
+    return Work(
         bench=bench,
         states=states,
         memory=Memory(states, place.epoch, place.partition, dropped),
@@ -171,19 +129,7 @@ def horizon_of(specs: Specs) -> int:
 # --- one record ---------------------------------------------------------------------------------
 
 
-def _ordinary(records: Sequence[Record], start: int, *, after: int) -> Iterator[Arrival]:
-    """Yield the records from ``start`` on that may be ordinary events; stop at the first other."""
-    for record in records[start:] if start else records:
-        headers = record.headers
-        if headers and (len(headers) > 1 or headers[0] != PLAIN_HEADER):
-            return
-        value, offset = record.value, record.offset
-        if value is None or offset <= after:
-            return
-        yield value, offset << PLACE_BITS, record.timestamp * US_PER_MS
-
-
-def _read(work: _Work, record: Record) -> None:
+def _read(work: Work, record: Record) -> None:
     """Count or judge every event of one record; a frame shares one offset and is folded whole."""
     stored_us = record.timestamp * US_PER_MS
     work.clock_us = max(work.clock_us, stored_us)
@@ -192,7 +138,7 @@ def _read(work: _Work, record: Record) -> None:
         parts = _parts(record.value, record.headers)
         place = record.offset << PLACE_BITS
         places = range(place, place + len(parts))
-        first = _count_all(work, zip(parts, places, repeat(stored_us)))
+        first = count_all(work, zip(parts, places, repeat(stored_us)))
         if parts and first == len(parts):
             return
     _judge_all(work, record, first=first)
@@ -211,104 +157,26 @@ def _is_plain(headers: Headers) -> bool:
     return not any(name.startswith(SPECIAL_HEADERS) for name, _ in headers)
 
 
-# --- ordinary events ----------------------------------------------------------------------------
-
-
-def _count_all(work: _Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901 - the tight loop
-    """Count ordinary events up to the first that is none, of which nothing is changed.
-
-    Return how many were counted.
-    """
-    desks, floor_us, clock_us = work.desks, work.bench.floor_us, work.clock_us
-    counted, last, event_us_max = 0, (-1, 0), work.event_us_max
-    for body, place, stored_us in arrivals:
-        try:
-            event = decode_plain(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            break
-        data = event.data
-        end_us = data.end_us
-        desk = desks.get(data.pool) or _desk(work, data.pool)
-        if desk is None:
-            break
-        account = desk.accounts.get(data.entitlement) or desk.account(data.entitlement)
-        clock_us = max(clock_us, stored_us)
-        if (
-            account is None
-            or data.start_us > end_us
-            or data.reasoning_tokens > data.output_tokens
-            or end_us < floor_us
-            or end_us - stored_us > desk.future_us
-            or clock_us - end_us >= desk.open_us
-        ):
-            break
-        line = desk.lines.get(event.source)
-        if line is not None and event.sequence == line.next_text:
-            line.follow(body_digest(body) & BODY_MASK or 1, end_us, place, stored_us)
-        elif not _is_new(work, event, desk, body, place, stored_us):
-            break
-        number = end_us // desk.window_us
-        tally = account.seconds.get(number)
-        if tally is None:
-            tally = account.seconds[number] = Tally()
-        tally.add(data, place, desk)
-        event_us_max = max(event_us_max, end_us)
-        counted += 1
-        last = (place, stored_us)
-    if counted:
-        work.accepted += counted
-        work.last_place, work.last_stored_us = last
-        work.event_us_max = event_us_max
-    work.clock_us = clock_us
-    return counted
-
-
-def _desk(work: _Work, name: str) -> Desk | None:
-    """Return the desk of a specified pool that is at home in this partition."""
-    pool = work.bench.specs.get(name)
-    if pool is None or partition_of(name, work.bench.partitions) != work.bench.partition:
-        return None
-    desk = work.desks[name] = Desk(name, pool)
-    return desk
-
-
-def _is_new(
-    work: _Work, event: CloudEvent, desk: Desk, body: bytes, place: int, stored_us: int
-) -> bool:
-    """Accept the first number of a line that is met, or an id that has no mark."""
-    if event.sequence is None:
-        identity = identity_of(event.source, event.id)
-        if work.memory.marked(identity) is not None:
-            return False
-        work.memory.mark(identity, event.data.end_us, body=body_of(body), place=place)
-        return True
-    line = work.memory.line(desk, event.source)
-    if event.sequence != line.next_text:
-        return False
-    line.follow(body_of(body), event.data.end_us, place, stored_us)
-    return True
-
-
 # --- all others ---------------------------------------------------------------------------------
 
 
 class _Asked:
     """The memory as the judge asks for it."""
 
-    def __init__(self, work: _Work) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
 
     def seen(self, event: UsageEvent) -> Seen | None:
-        return self._work.memory.seen(event, _any_desk(self._work, event))
+        return self._work.memory.seen(event, any_desk(self._work, event))
 
     def is_closed(self, event: UsageEvent) -> bool:
-        return self._work.memory.is_closed(event, _any_desk(self._work, event))
+        return self._work.memory.is_closed(event, any_desk(self._work, event))
 
     def replay(self, replays: Position) -> Seen | None:
         return self._work.memory.replay(replays)
 
 
-def _judge_all(work: _Work, record: Record, *, first: int = 0) -> None:
+def _judge_all(work: Work, record: Record, *, first: int = 0) -> None:
     """Judge the events of one record, in a frame from the index ``first`` on."""
     parts = decode_parts(record.value, record.headers)
     letters = Letters(record, parts=[body for body, _ in parts])
@@ -334,17 +202,8 @@ def _judge_all(work: _Work, record: Record, *, first: int = 0) -> None:
     work.forwards += letters.forwards(misplaced)
 
 
-def _any_desk(work: _Work, event: UsageEvent) -> Desk:
-    """Return the desk of the event's pool, whether or not it is specified."""
-    name = event.data.pool
-    desk = work.desks.get(name) or work.strangers.get(name) or _desk(work, name)
-    if desk is None:
-        desk = work.strangers[name] = Desk(name, work.bench.specs.get(name))
-    return desk
-
-
 def _accept(
-    work: _Work,
+    work: Work,
     event: UsageEvent,
     record: Record,
     *,
@@ -352,7 +211,7 @@ def _accept(
     ruling: Ruling,
     position: Position,
 ) -> None:
-    desk = _any_desk(work, event)
+    desk = any_desk(work, event)
     stored_us = record.timestamp * US_PER_MS
     if ruling.replays is None:
         work.memory.remember(
@@ -366,7 +225,7 @@ def _accept(
 
 
 def _add_windows(
-    work: _Work, desk: Desk, account: Account, event: UsageEvent, *, position: Position
+    work: Work, desk: Desk, account: Account, event: UsageEvent, *, position: Position
 ) -> None:
     """Add the event to its windows that are open, and order the others from history."""
     data, place = event.data, place_of(position.offset, position.index)
@@ -392,7 +251,7 @@ def _add_windows(
             )
 
 
-def _closing(work: _Work, *, place: Place) -> Closing:
+def _closing(work: Work, *, place: Place) -> Closing:
     counts = dict(work.counts)
     counts[VerdictKind.ACCEPTED] = counts.get(VerdictKind.ACCEPTED, 0) + work.accepted
     return Closing(
