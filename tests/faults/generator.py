@@ -37,6 +37,7 @@ class Generator:
         self._options = options
         self._topic = options.topic(USAGE)
         self._producer: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
         self._foreign = Producer(
             {
                 "bootstrap.servers": options.bootstrap,
@@ -110,21 +111,25 @@ class Generator:
         return sent
 
     async def _connected(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **client_kwargs(self._options),
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=1,
-                request_timeout_ms=REQUEST_MS,
-            )
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            self._producer = producer
-        return self._producer
+        async with self._connecting:
+            if self._producer is None:
+                self._producer = await self._new_producer()
+            return self._producer
+
+    async def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **client_kwargs(self._options),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=1,
+            request_timeout_ms=REQUEST_MS,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def _abandon(self) -> None:
         """Give up a producer that failed: an idempotent one may be unusable from then on."""
