@@ -80,7 +80,8 @@ class Line:
         self.next_text = str(following)
         self.place = place
         self.stored_us = stored_us
-        self.event_us_max = max(self.event_us_max, event_us)
+        if event_us > self.event_us_max:
+            self.event_us_max = event_us
 
     def touch(self, event_us: int, *, place: int, stored_us: int) -> None:
         """Note an event that was accepted out of order."""

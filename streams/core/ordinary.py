@@ -38,13 +38,13 @@ def ordinary(records: Sequence[Record], start: int, *, after: int) -> Iterator[A
         yield value, offset << PLACE_BITS, record.timestamp * US_PER_MS
 
 
-def count_all(work: Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901 - the tight loop
+def count_all(work: Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901, PLR0912 - the loop
     """Count ordinary events up to the first that is none, of which nothing is changed.
 
     Return how many were counted.
     """
     desks, floor_us, clock_us = work.desks, work.bench.floor_us, work.clock_us
-    counted, last, event_us_max = 0, (-1, 0), work.event_us_max
+    counted, last_place, last_us, event_us_max = 0, -1, 0, work.event_us_max
     for body, place, stored_us in arrivals:
         try:
             event = decode_plain(body)
@@ -56,7 +56,8 @@ def count_all(work: Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901 - t
         if desk is None:
             break
         account = desk.accounts.get(data.entitlement) or desk.account(data.entitlement)
-        clock_us = max(clock_us, stored_us)
+        if stored_us > clock_us:
+            clock_us = stored_us
         if (
             account is None
             or data.start_us > end_us
@@ -76,12 +77,13 @@ def count_all(work: Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901 - t
         if tally is None:
             tally = account.seconds[number] = Tally()
         tally.add(data, place, desk)
-        event_us_max = max(event_us_max, end_us)
+        if end_us > event_us_max:
+            event_us_max = end_us
         counted += 1
-        last = (place, stored_us)
+        last_place, last_us = place, stored_us
     if counted:
         work.accepted += counted
-        work.last_place, work.last_stored_us = last
+        work.last_place, work.last_stored_us = last_place, last_us
         work.event_us_max = event_us_max
     work.clock_us = clock_us
     return counted
