@@ -33,7 +33,7 @@ from schemas.specs import (
     ServiceClass,
 )
 from schemas.topics import CONSUMPTION_TABLE, POOLS, USAGE, changelog_topic
-from schemas.units import US_PER_S
+from schemas.units import US_PER_MS, US_PER_S
 from schemas.usage import UsageData, UsageEvent, encode_structured
 from schemas.verdicts import VerdictCounts
 from schemas.wire import encode
@@ -92,6 +92,8 @@ class Gateway:
     producer: AIOKafkaProducer
     expected: dict[tuple[str, str], int] = field(default_factory=dict)
     sent: int = 0
+    began_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
+    """Events are a millisecond apart, so that one that is repeated is the same to the byte."""
 
     async def emit(self, events: int, *, copies: int = 1, misplaced: bool = False) -> None:
         """Send numbered events over all pools, each ``copies`` times, and wait for the acks."""
@@ -105,6 +107,15 @@ class Gateway:
             for _ in range(copies):
                 pending.append(await self._send(event, partition))
         self.sent += events
+        await asyncio.gather(*pending)
+
+    async def repeat(self, events: int) -> None:
+        """Send the first events again, which must change nothing."""
+        pending = []
+        for number in range(events):
+            event = self._event(number)
+            home = partition_of(event.data.pool, self.options.partitions)
+            pending.append(await self._send(event, home))
         await asyncio.gather(*pending)
 
     async def send_raw(self, value: bytes | None) -> None:
@@ -123,7 +134,7 @@ class Gateway:
         return sent
 
     def _event(self, number: int) -> UsageEvent:
-        now_us = time.time_ns() // 1_000
+        end_us = self.began_us + number * US_PER_MS
         return UsageEvent(
             source="test",
             id=str(number),
@@ -133,8 +144,8 @@ class Gateway:
                 entitlement=f"e{number % ENTITLEMENTS}",
                 input_tokens=number % 7,
                 output_tokens=number % 11,
-                start_us=now_us - US_PER_S,
-                end_us=now_us,
+                start_us=end_us - US_PER_S,
+                end_us=end_us,
             ),
         )
 
