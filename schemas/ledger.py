@@ -83,7 +83,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 class MarksEntry(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="marks", tag_field="kind"
 ):
-    """Accepted ids of one fold (key ``d|partition|first offset``), packed little-endian."""
+    """Accepted ids (key ``d|partition|first offset``), packed little-endian."""
 
     partition: int
     position: Position
@@ -111,13 +111,15 @@ class NumberedRun(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NumberedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="numbered", tag_field="kind"):
-    """Bodies of the numbered events of one fold (key ``n|partition|offset of the position``).
+    """Bodies of numbered events (key ``n|partition|first offset``).
 
     Only the newest are kept: they tell a conflict from a duplicate.  What counts is in the lines.
     """
 
     partition: int
     position: Position
+    first_offset: int
+    """The last offset of the first fold whose events are in it."""
     runs: tuple[NumberedRun, ...]
 
 

@@ -65,6 +65,7 @@ class Closing:
 def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     """Return the outcome; ``dropped`` blocks of marks go, ``by_budget`` says why."""
     memory = closing.memory
+    dropped_bodies = closing.states.bodies.to_drop()
     totals = list(_added(closing.desks))
     changed = {key_of(each): each for each in _windows(closing)}
     sizes = _sizes(closing)
@@ -78,18 +79,22 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
         totals=tuple(_totals(closing, totals)),
         windows=tuple(each for key, each in changed.items() if key not in set(closed)),
         marks=marks_entry(
+            closing.states.marks,
             memory.marks,
+            dropped=dropped,
             position=closing.position,
             stored_us=closing.stored_us,
             event_us_max=memory.marks_event_us_max,
         ),
-        numbered=numbered_entry(lines, position=closing.position),
+        numbered=numbered_entry(
+            closing.states.bodies, lines, dropped=dropped_bodies, position=closing.position
+        ),
         lines=tuple(_line(closing, line) for line in lines),
         replayed=tuple(memory.replayed.values()),
         closed_windows=closed,
         published=sizes,
         dropped_blocks=dropped,
-        dropped_bodies=closing.states.bodies.to_drop(),
+        dropped_bodies=dropped_bodies,
         dropped_lines=gone,
         dropped_by_budget=by_budget or by_room,
         gaps_closed=memory.gaps_closed,

@@ -25,6 +25,8 @@ GAPS_MAX: Final = 2_048
 """Gaps of one line; beyond it the oldest is closed."""
 BODIES_MAX: Final = 16_384
 """Digests of numbered bodies kept per partition, about 110 bytes each."""
+BLOCK_BODIES_MIN: Final = 64
+"""A block with fewer is written again with those of the next fold, under the same key."""
 LINES_MAX: Final = 50_000
 """Lines of one partition, about 600 bytes each; beyond it the longest silent ones go."""
 FIRST_GAPS: Final = ((0, 1),)
@@ -191,8 +193,13 @@ class Bodies:
     count: int = 0
 
     def add(self, entry: NumberedEntry) -> None:
-        """Remember the digests of one fold."""
-        for run in entry.runs:
+        """Remember a block; it may be the newest one with more runs."""
+        runs = entry.runs
+        if self.blocks and self.blocks[-1].first_offset == entry.first_offset:
+            former = self.blocks.pop()
+            runs = runs[len(former.runs) :]
+            self.count -= _size(former)
+        for run in runs:
             known = self.by_line.setdefault((run.pool, run.source), {})
             for number, body in enumerate(unpacked("I", run.bodies), run.first):
                 known[number] = body
@@ -235,15 +242,25 @@ def bodies_of(entries: Iterable[NumberedEntry]) -> Bodies:
     return bodies
 
 
-def numbered_entry(lines: Sequence[Line], *, position: Position) -> NumberedEntry | None:
-    """Return the block of a fold's numbered events; None when there were none.
+def numbered_entry(
+    bodies: Bodies, lines: Sequence[Line], *, dropped: int, position: Position
+) -> NumberedEntry | None:
+    """Return the block that a fold's numbered events go into; None when there were none.
 
-    It is named by the last offset of the fold, which no other fold ends at.
+    A block is named by the last offset of the first fold in it, which no other fold ends at.
+    ``dropped``: how many of the oldest blocks the fold forgets.
     """
     runs = tuple(run for line in lines for run in line.numbered())
     if not runs:
         return None
-    return NumberedEntry(partition=position.partition, position=position, runs=runs)
+    first_offset = position.offset
+    if len(bodies.blocks) > dropped:
+        growing = bodies.blocks[-1]
+        if _size(growing) < BLOCK_BODIES_MIN and growing.position.epoch == position.epoch:
+            runs, first_offset = growing.runs + runs, growing.first_offset
+    return NumberedEntry(
+        partition=position.partition, position=position, first_offset=first_offset, runs=runs
+    )
 
 
 def lines_to_drop(

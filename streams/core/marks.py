@@ -1,8 +1,9 @@
 """Marks: which unnumbered ids one partition has accepted, and from when on it can tell.
 
 An accepted event leaves a mark: a digest of its identity, a digest of its body and where it was
-accepted.  Marks are kept in blocks, one per fold, and dropped block by block, oldest first: when
-their horizon has passed, and earlier when the partition's budget is full.  Whenever a block goes,
+accepted.  Marks are kept in blocks and dropped block by block, oldest first: when their horizon has
+passed, and earlier when the partition's budget is full.  The newest block grows fold by fold until
+it is worth a record of its own.  Whenever a block goes,
 the acceptance floor rises above every event time in it, so an event whose mark may be gone is
 *late*, never counted twice.  Times are microseconds.
 
@@ -31,6 +32,8 @@ BODY_MASK: Final = (1 << 32) - 1
 UNKNOWN_BODY: Final = 0
 PLACE_BITS: Final = 12
 """Bits of a place that hold the index inside the record (``EVENTS_PER_RECORD_MAX``)."""
+BLOCK_MARKS_MIN: Final = 64
+"""A block with fewer marks is written again with those of the next fold, under the same key."""
 _SERIAL_SHIFT: Final = 52
 _INDEX_SHIFT: Final = 32
 _INDEX_MASK: Final = (1 << 20) - 1
@@ -59,7 +62,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """The marks of one fold."""
+    """Marks that are stored and dropped together."""
 
     first_offset: int
     epoch: int
@@ -68,8 +71,13 @@ class Block:
     identities: array[int]
     places: array[int]
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """What names the block: epoch and first offset."""
+        return self.epoch, self.first_offset
 
-@dataclass
+
+@dataclass(eq=False)
 class Marks:
     """The marks of one partition, oldest block first."""
 
@@ -82,15 +90,37 @@ class Marks:
     def __len__(self) -> int:
         return len(self.known)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both remember the same, in the same blocks."""
+        if not isinstance(other, Marks):
+            return NotImplemented
+        return self.blocks == other.blocks and dict(self.remembered()) == dict(other.remembered())
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def add(self, entry: MarksEntry) -> None:
-        """Remember the marks of one fold."""
-        serial = self.first_serial + len(self.blocks)
+        """Remember a block; it may be the newest one with more marks."""
         block, bodies = _unpacked(entry)
         self.partition = entry.partition
+        known = 0
+        if self.blocks and self.blocks[-1].key == block.key:
+            known = len(self.blocks.pop().identities)
         self.blocks.append(block)
-        base = serial << _SERIAL_SHIFT
-        for index, (identity, body) in enumerate(zip(block.identities, bodies, strict=True)):
-            self.known.setdefault(identity, base | index << _INDEX_SHIFT | body)
+        base = (self.first_serial + len(self.blocks) - 1) << _SERIAL_SHIFT
+        for index in range(known, len(block.identities)):
+            mark = base | index << _INDEX_SHIFT | bodies[index]
+            self.known.setdefault(block.identities[index], mark)
+
+    def growing(self, *, dropped: int) -> Block | None:
+        """Return the newest block if the next fold's marks belong into it."""
+        if len(self.blocks) <= dropped:
+            return None
+        block = self.blocks[-1]
+        return block if len(block.identities) < BLOCK_MARKS_MIN else None
+
+    def bodies_of(self, block: Block) -> Sequence[int]:
+        """Return the bodies' digests of a block's marks."""
+        return [self.known[identity] & BODY_MASK for identity in block.identities]
 
     def seen(self, identity: int, *, dropped: int = 0) -> Seen | None:
         """Return what accepted the identity, as if the ``dropped`` oldest blocks were gone."""
@@ -149,19 +179,39 @@ def position_of_place(place: int, epoch: int, partition: int) -> Position:
 
 
 def marks_entry(
-    fresh: Sequence[tuple[int, int, int]], *, position: Position, stored_us: int, event_us_max: int
+    marks: Marks,
+    fresh: Sequence[tuple[int, int, int]],
+    *,
+    dropped: int,
+    position: Position,
+    stored_us: int,
+    event_us_max: int,
 ) -> MarksEntry | None:
-    """Return the block of a fold's marks (identity, body, place); None when there are none."""
+    """Return the block that a fold's marks (identity, body, place) go into; None without marks.
+
+    ``dropped``: how many of the oldest blocks the fold forgets.
+    """
     if not fresh:
         return None
+    block = marks.growing(dropped=dropped)
+    if block is not None and block.epoch != position.epoch:
+        block = None
+    digests = packed("Q", [identity for identity, _, _ in fresh])
+    bodies = packed("I", [body for _, body, _ in fresh])
+    places = packed("Q", [place for _, _, place in fresh])
+    if block is not None:
+        digests = block.identities.tobytes() + digests
+        bodies = packed("I", marks.bodies_of(block)) + bodies
+        places = block.places.tobytes() + places
+        event_us_max = max(event_us_max, block.event_us_max)
     return MarksEntry(
         partition=position.partition,
         position=position,
         stored_us=stored_us,
         event_us_max=event_us_max,
-        digests=packed("Q", [identity for identity, _, _ in fresh]),
-        bodies=packed("I", [body for _, body, _ in fresh]),
-        places=packed("Q", [place for _, _, place in fresh]),
+        digests=digests,
+        bodies=bodies,
+        places=places,
     )
 
 

@@ -24,7 +24,7 @@ from schemas.ledger import (
     decode_entry,
 )
 from schemas.partitioning import partition_of
-from schemas.positions import Position, Version
+from schemas.positions import Version
 from schemas.wire import decode, encode
 from streams.core.lines import LineKey, bodies_of
 from streams.core.marks import first_offset_of, marks_of
@@ -62,7 +62,7 @@ def base_of(entry: LedgerEntry) -> bytes:
         case MarksEntry():
             return marks_base(entry.partition, first_offset_of(entry))
         case NumberedEntry():
-            return numbered_base(entry.partition, entry.position)
+            return numbered_base(entry.partition, entry.first_offset)
         case ReplayedEntry():
             return f"r|{entry.partition}|{entry.replays}".encode()
         case PartitionEntry():
@@ -90,9 +90,9 @@ def marks_base(partition: int, first_offset: int) -> bytes:
     return b"d|%d|%d" % (partition, first_offset)
 
 
-def numbered_base(partition: int, position: Position) -> bytes:
+def numbered_base(partition: int, first_offset: int) -> bytes:
     """Return the base of the key of a block of numbered bodies."""
-    return b"n|%d|%d" % (partition, position.offset)
+    return b"n|%d|%d" % (partition, first_offset)
 
 
 def debt_key(pool: str, generation: int) -> bytes:
@@ -143,7 +143,7 @@ def removed(states: States, outcome: Outcome) -> Iterator[bytes]:
     for block in states.marks.blocks[: outcome.dropped_blocks]:
         yield marks_base(partition, block.first_offset)
     for entry in states.bodies.blocks[: outcome.dropped_bodies]:
-        yield numbered_base(partition, entry.position)
+        yield numbered_base(partition, entry.first_offset)
     for line in outcome.dropped_lines:
         yield line_base(partition, line)
 

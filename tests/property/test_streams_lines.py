@@ -27,7 +27,7 @@ def offered(line: Line, number: int, *, place: int) -> bool:
 def reopened(line: Line, known: Bodies) -> tuple[LineEntry, Line]:
     """Return what the line becomes when it is written and read again, bodies included."""
     entry = line.entry(epoch=EPOCH, partition=PARTITION)
-    block = numbered_entry([line], position=entry.position)
+    block = numbered_entry(known, [line], dropped=0, position=entry.position)
     if block is not None:
         known.add(block)
     return entry, Line(KEY, entry, known.by_line.get(KEY, {}))

@@ -408,6 +408,7 @@ MESSAGES: dict[str, list[Any]] = {
         NumberedEntry(
             partition=4,
             position=POSITION,
+            first_offset=1_234,
             runs=(NumberedRun("gateway/1", "chat", 17, b"12345678"),),
         ),
         LineEntry(

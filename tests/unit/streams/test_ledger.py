@@ -14,10 +14,13 @@ from schemas.specs import Metering
 from schemas.units import US_PER_S
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, UsageEvent, encode_binary
 from schemas.verdicts import DeadReason, Verdict, VerdictCounts, VerdictKind
+from schemas.wire import encode
 from streams.core.judge import Bound, StoredRecord
 from streams.core.ledger import Limits, fold, rest
 from streams.core.letters import ORIGINAL_BYTES_MAX
+from streams.core.marks import BLOCK_MARKS_MIN
 from streams.core.outcome import Outcome, Place, States, apply
+from streams.core.restore import restore
 from streams.core.tally import DURATION_GRAIN_BITS
 from streams.core.windows import sliding
 from tests.unit.streams.builders import (
@@ -377,21 +380,22 @@ def test_a_replayed_dead_letter_skips_horizon_and_ids_and_counts_once_per_positi
 
 
 def test_a_full_budget_of_marks_raises_the_acceptance_floor_above_what_is_forgotten() -> None:
-    states = folded([record(usage(1), 0)], [record(usage(2, event_us=NOW_US + 1), 1)])
+    block = records(*(usage(number) for number in range(BLOCK_MARKS_MIN)))
+    states = folded(block, [record(usage(100, event_us=NOW_US + 1), 100)])
 
     outcome = fold(
         states,
-        [record(usage(1), 2), record(usage(3, event_us=NOW_US + 2), 3)],
+        [record(usage(1), 101), record(usage(103, event_us=NOW_US + 2), 102)],
         specs=SPECS,
         place=PLACE,
-        limits=Limits(marks_max=1),
+        limits=Limits(marks_max=BLOCK_MARKS_MIN),
     )
     apply(states, outcome)
 
     assert outcome.dropped_by_budget
     assert outcome.partition is not None
     assert outcome.partition.floor_us == NOW_US + 1
-    assert _rulings(outcome) == [(2, VerdictKind.LATE, "floor")]
+    assert _rulings(outcome) == [(101, VerdictKind.LATE, "floor")]
     assert len(states.marks) == 2
 
 
@@ -410,6 +414,18 @@ def test_marks_are_dropped_when_their_horizon_has_passed() -> None:
     assert outcome.dropped_blocks == 1
     assert not outcome.dropped_by_budget
     assert outcome.counts == VerdictCounts(accepted=1)
+
+
+def test_few_marks_grow_one_block_that_is_written_again_under_its_key() -> None:
+    states = folded([record(usage(1), 0)], [record(usage(2), 1)])
+
+    outcome = fold(states, [record(usage(3), 2)], specs=SPECS, place=PLACE)
+    apply(states, outcome)
+
+    [block] = states.marks.blocks
+    assert (block.first_offset, len(block.identities)) == (0, 3)
+    assert outcome.marks is not None
+    assert restore([(b"d|0|0|1", encode(outcome.marks))]).states.marks == states.marks
 
 
 def test_judged_through_names_the_last_record_and_the_running_counts() -> None:
