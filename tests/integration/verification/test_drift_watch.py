@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import closing
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -28,84 +27,58 @@ POOL: Final = POOL_NAMES[0]
 EPOCH: Final = 1
 
 
-def metric(name: str) -> float | None:
-    return REGISTRY.get_sample_value(name)
+COUNT_TWICE: Final = f"""
+INSERT INTO usage_raw SELECT * REPLACE (record_index + 1 AS record_index)
+FROM usage_raw WHERE pool = '{POOL}' LIMIT 1
+"""
+
+
+def metric(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_running_system_reads_0_and_says_when_it_was_looked_at(
-    gateway: Gateway, operator: Operator, history: Settings
+async def test_metrics_read_0_on_a_running_system_and_name_what_is_wrong(
+    kafka: KafkaOptions,
+    gateway: Gateway,
+    operator: Operator,
+    history: Settings,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await gateway.emit(60, copies=2)
     await gateway.send_raw(b"no event")
+    await report(kafka, {"test": 1, "lost-gateway/1": 42})
     await operator.both_agree(gateway)
+    await age_settlements(history.clickhouse, operator)
     watch = DriftWatch(history)
+    partition = partition_of(POOL, kafka.partitions)
+    caplog.set_level(logging.WARNING, logger="streams.history.drift_watch")
 
     drifts = [await watch.look(epoch=EPOCH) for _ in "ab"]
 
     assert [drift.text() for drift in drifts] == ["", ""]
     assert (metric("tokenpools_drift_tokens"), metric("tokenpools_drift_events")) == (0, 0)
     assert metric("tokenpools_drift_checked_timestamp_seconds")
-    checked = REGISTRY.get_sample_value(
-        "tokenpools_drift_checked_offset",
-        {"partition": str(partition_of(POOL, history.kafka.partitions))},
-    )
-    assert checked is not None
-    assert checked > 0
-
-
-@pytest.mark.usefixtures("worker")
-async def test_drift_is_logged_once_with_where_and_once_when_it_is_gone(
-    gateway: Gateway, operator: Operator, history: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    await gateway.emit(40)
-    await operator.both_agree(gateway)
-    with closing(connect(history.clickhouse)) as client:
-        client.command(f"""
-INSERT INTO usage_raw SELECT * REPLACE (record_index + 1 AS record_index)
-FROM usage_raw WHERE pool = '{POOL}' LIMIT 1
-""")
-        watch = DriftWatch(history)
-        with caplog.at_level(logging.WARNING, logger="streams.history.drift_watch"):
-            for _ in range(3):
-                await watch.look(epoch=EPOCH)
-            assert metric("tokenpools_drift_events") == 1
-            client.command("DELETE FROM usage_raw WHERE record_index > 0")
-            await watch.look(epoch=EPOCH)
-
-    lines = [record.getMessage() for record in caplog.records if "event=drift" in record.message]
-    assert len(lines) == 2
-    assert f"partition {partition_of(POOL, history.kafka.partitions)} offsets" in lines[0]
-    assert lines[1] == "event=drift_gone"
-    assert metric("tokenpools_drift_events") == 0
-
-
-@pytest.mark.usefixtures("worker")
-async def test_a_gateway_that_settles_and_emits_nothing_is_named(
-    kafka: KafkaOptions,
-    clickhouse: ClickHouseOptions,
-    gateway: Gateway,
-    operator: Operator,
-    history: Settings,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    await gateway.emit(40)
-    await operator.both_agree(gateway)
-    await report(kafka, {"test": 1, "lost-gateway/1": 42})
-    await settled_rows_reach(clickhouse, operator)
-    with closing(connect(clickhouse)) as client:  # nobody waits for the grace
-        client.command(
-            f"INSERT INTO settled SELECT * REPLACE "
-            f"(minute - toIntervalMicrosecond({GRACE_US + 2 * MINUTE_US}) AS minute) FROM settled"
-        )
-    watch = DriftWatch(replace(history, drift_check_s=0))
-
-    with caplog.at_level(logging.ERROR, logger="streams.history.drift_watch"):
-        for _ in range(2):
-            await watch.look(epoch=EPOCH)
-
+    assert metric("tokenpools_drift_checked_offset", partition=str(partition))
     assert metric("tokenpools_settled_not_emitted_tokens") == 42
     assert f"source='lost-gateway/1' pool={POOL!r} entitlement='e0' tokens=42" in caplog.text
+
+    caplog.clear()
+    with closing(connect(history.clickhouse)) as client:
+        client.command(COUNT_TWICE)
+        fresh = DriftWatch(history)
+        client.command("TRUNCATE TABLE drift_checks")
+        for _ in range(3):
+            await fresh.look(epoch=EPOCH)
+        assert metric("tokenpools_drift_events") == 1
+        client.command("DELETE FROM usage_raw WHERE record_index > 0")
+        await fresh.look(epoch=EPOCH)
+
+    lines = [each.getMessage() for each in caplog.records if "event=drift" in each.getMessage()]
+    assert len(lines) == 2, "said once, and once more when it is gone"
+    assert f"partition {partition} offsets" in lines[0]
+    assert lines[1] == "event=drift_gone"
+    assert metric("tokenpools_drift_events") == 0
 
 
 async def report(kafka: KafkaOptions, settled: dict[str, int]) -> None:
@@ -126,7 +99,9 @@ async def report(kafka: KafkaOptions, settled: dict[str, int]) -> None:
         )
 
 
-async def settled_rows_reach(clickhouse: ClickHouseOptions, operator: Operator) -> None:
+async def age_settlements(clickhouse: ClickHouseOptions, operator: Operator) -> None:
+    """Wait for the rows of what was reported, and make them older than the grace."""
+
     def count() -> int:
         with closing(connect(clickhouse)) as client:
             return int(client.query("SELECT count() FROM settled").result_rows[0][0])
@@ -135,3 +110,8 @@ async def settled_rows_reach(clickhouse: ClickHouseOptions, operator: Operator) 
         return await asyncio.to_thread(count) == 2
 
     await operator.until(two, what="what the admitter reported in ClickHouse")
+    with closing(connect(clickhouse)) as client:
+        client.command(
+            f"INSERT INTO settled SELECT * REPLACE "
+            f"(minute - toIntervalMicrosecond({GRACE_US + 2 * MINUTE_US}) AS minute) FROM settled"
+        )
