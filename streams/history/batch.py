@@ -88,6 +88,8 @@ class Batch:
     reaches: dict[tuple[str, int], int] = field(default_factory=dict)
     rows_count: int = 0
     bytes_count: int = 0
+    oldest_ms: int = 0
+    """The broker's time of the oldest record; 0: of none."""
     malformed: dict[str, int] = field(default_factory=dict)
     """Records (of ``usage``: events) that could not be read, by topic."""
     usage: UsageColumns = field(init=False)
@@ -105,6 +107,13 @@ class Batch:
         self.bytes_count += sum(len(record.value or b"") for record in records)
         if records:
             self.reaches[topic, partition] = records[-1].offset
+            self.oldest_ms = min(self.oldest_ms or records[0].timestamp, records[0].timestamp)
+
+    @property
+    def rows_by_table(self) -> dict[str, int]:
+        """Return how many rows there are for each table that gets any."""
+        counts = {table: len(rows) for table, rows in self.rows.items() if rows}
+        return {**counts, USAGE_TABLE: len(self.usage)} if len(self.usage) else counts
 
     @property
     def orders(self) -> list[RollupOrderRow]:

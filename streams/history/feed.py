@@ -8,7 +8,7 @@ where to go on.  Records are then read again, which is harmless.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,7 +24,10 @@ FETCH_BYTES_MIN: Final = 65_536
 FETCH_WAIT_MS: Final = 100
 """The broker gathers so many bytes, or waits so long, before it answers."""
 FETCH_BYTES_MAX: Final = 16 << 20
+POLL_RECORDS_MIN: Final = 100
 POLL_RECORDS_MAX: Final = 10_000
+POLL_BYTES: Final = 8 << 20
+"""A poll asks for as many records as held so many bytes the last time."""
 
 Polled = dict[tuple[str, int], Sequence[Any]]
 
@@ -33,9 +36,18 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
     """A group member that reads ``topics`` (names without the prefix)."""
 
     def __init__(
-        self, options: KafkaOptions, *, group: str, topics: Sequence[str], session_timeout_ms: int
+        self,
+        options: KafkaOptions,
+        *,
+        group: str,
+        topics: Sequence[str],
+        session_timeout_ms: int,
+        poll_interval_ms_max: int = 300_000,
     ) -> None:
         self.generation = 0
+        self._records_max = POLL_RECORDS_MIN
+        self._next: dict[TopicPartition, int] = {}
+        """The first offset of each partition that is not committed yet."""
         self._options = options
         self._names = {options.topic(topic): topic for topic in topics}
         self._consumer = AIOKafkaConsumer(
@@ -48,6 +60,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
             fetch_max_bytes=FETCH_BYTES_MAX,
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=session_timeout_ms // 5,
+            max_poll_interval_ms=poll_interval_ms_max,
         )
 
     async def start(self) -> None:
@@ -62,6 +75,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
     def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
         """Partitions go: what was read of them must not be committed any more."""
         self.generation += 1
+        self._next.clear()
 
     def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         """Partitions come: reading starts where the group committed last."""
@@ -70,10 +84,13 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
     async def poll(self, *, timeout_ms: int) -> Polled:
         """Return records by (topic, partition), all of one generation; nothing after a change."""
         generation = self.generation
-        polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=POLL_RECORDS_MAX)
+        polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=self._records_max)
         if polled and generation != self.generation:
             await self._rewind()
             return {}
+        self._records_max = records_in(POLL_BYTES, polled.values()) or self._records_max
+        for tp, records in polled.items():
+            self._next.setdefault(tp, records[0].offset)
         return {(self._names[tp.topic], tp.partition): records for tp, records in polled.items()}
 
     async def stay(self) -> None:
@@ -97,7 +114,17 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         except (CommitFailedError, IllegalStateError) as error:
             log.info("commit refused, the group has rebalanced: %r", error)
             return False
+        self._next |= {tp: offset for tp, offset in offsets.items() if tp in self._next}
         return True
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Return how many records of each partition are on the broker and not committed."""
+        ends = ((tp, offset, self._consumer.highwater(tp)) for tp, offset in self._next.items())
+        return {
+            (self._names[tp.topic], tp.partition): max(end - offset, 0)
+            for tp, offset, end in ends
+            if end is not None
+        }
 
     async def _rewind(self) -> None:
         """Go back to what the group committed, in every partition."""
@@ -107,3 +134,12 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
                 await self._consumer.seek_to_beginning(tp)
             else:
                 self._consumer.seek(tp, committed)
+
+
+def records_in(bytes_max: int, polled: Iterable[Sequence[Any]]) -> int | None:
+    """Return how many records like these hold so many bytes; None: there are none to go by."""
+    sizes = [len(record.value or b"") for records in polled for record in records]
+    if not sizes:
+        return None
+    mean = max(sum(sizes) // len(sizes), 1)
+    return min(max(bytes_max // mean, POLL_RECORDS_MIN), POLL_RECORDS_MAX)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 ROWS = Counter(
@@ -26,6 +28,27 @@ WRITE_SECONDS = Histogram(
     "tokenpools_history_write_seconds",
     "Time to write one batch, retries included",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+LAG = Gauge(
+    "tokenpools_history_lag_records",
+    "Records on the broker whose rows are not acknowledged, of the partitions read here",
+    ["topic", "partition"],
+)
+OLDEST_AGE = Gauge(
+    "tokenpools_history_oldest_unwritten_seconds",
+    "Age by the broker's time of the oldest record that was read and is not acknowledged; 0: none",
+)
+HELD_BYTES = Gauge(
+    "tokenpools_history_held_bytes",
+    "Values of the records in the batch that is filled and in the one that is written",
+)
+ORDERS_WAITING = Gauge(
+    "tokenpools_history_orders_waiting",
+    "Windows that were ordered and wait until rows and judgement have passed their position",
+)
+RECOUNTED = Counter(
+    "tokenpools_history_recounted_windows_total",
+    "Windows that were counted again from the accepted rows, repeats included",
 )
 READ_OFFSET = Gauge(
     "tokenpools_history_read_offset",
@@ -53,6 +76,13 @@ SETTLED_NOT_EMITTED = Gauge(
     "tokenpools_settled_not_emitted_tokens",
     "Tokens that gateways settled and that are in no accepted event; the log names the gateway",
 )
+
+
+def observe_lag(lags: Mapping[tuple[str, int], int]) -> None:
+    """Export the lag of the partitions that are read here, and of no other."""
+    LAG.clear()
+    for (topic, partition), records in lags.items():
+        LAG.labels(topic, str(partition)).set(records)
 
 
 def serve(*, host: str, port: int) -> None:

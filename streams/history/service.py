@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -20,11 +19,12 @@ from schemas.errors import TokenpoolsError, UnavailableError
 from schemas.specs import FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOLS, USAGE
 from streams.history import metrics
-from streams.history.batch import TOPICS_READ, Batch
+from streams.history.batch import TOPICS_READ
 from streams.history.drift_watch import DriftWatch
 from streams.history.feed import Feed
 from streams.history.migrate import migrate
 from streams.history.queries import read_through
+from streams.history.reading import Reading
 from streams.history.settings import Settings
 from streams.history.sink import Sink
 from streams.kafka import Follower, Record, log_bounds
@@ -43,6 +43,8 @@ LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 GROUP: Final = "tokenpools-history"
 POLL_MS_MAX: Final = 500
 """How long a stop may wait for a poll."""
+OBSERVE_S: Final = 1.0
+"""How often lag, age and what is held are exported."""
 
 
 class LogReplacedError(TokenpoolsError):
@@ -171,27 +173,38 @@ async def _session(
         group=GROUP,
         topics=TOPICS_READ,
         session_timeout_ms=settings.session_timeout_ms,
+        poll_interval_ms_max=settings.poll_interval_ms_max,
     )
     await feed.start()
     sink = Sink(settings, feed)
     reading = Reading(settings, feed, sink, epoch=epoch)
     watching = asyncio.create_task(watch.run(epoch=epoch), name="drift watch")
+    observing = asyncio.create_task(_observe(reading), name="observe")
     try:
         while not stop.is_set() and epochs.current == epoch:
             await reading.step(poll_ms=min(settings.flush_ms, POLL_MS_MAX))
             _check(follower.task)
             _check(watching)
+            _check(observing)
         if epochs.current == epoch:
             await _drain(settings, reading)
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in (watching, observing):
+            task.cancel()
+        await asyncio.gather(watching, observing, return_exceptions=True)
         await sink.close()
         await feed.stop()
 
 
+async def _observe(reading: Reading) -> None:
+    """Export what is held and how far behind it is, also while a write takes long."""
+    while True:
+        reading.observe()
+        await asyncio.sleep(OBSERVE_S)
+
+
 def _check(task: asyncio.Task[None] | None) -> None:
-    """Raise what ended the following of ``pools`` or the watch for drift, if anything did."""
+    """Raise what ended a task that goes on as long as the session, if anything did."""
     if task is not None and task.done():
         task.result()
 
@@ -202,52 +215,3 @@ async def _drain(settings: Settings, reading: Reading) -> None:
             await reading.finish()
     except TimeoutError:
         log.warning("the last batch was not acknowledged in time; it will be read again")
-
-
-class Reading:
-    """The batch that is being filled, and when it is full."""
-
-    def __init__(self, settings: Settings, feed: Feed, sink: Sink, *, epoch: int) -> None:
-        self._settings = settings
-        self._feed = feed
-        self._sink = sink
-        self._epoch = epoch
-        self._renew()
-
-    @property
-    def rows_waiting(self) -> int:
-        """Rows that were read and not handed over yet."""
-        return self._batch.rows_count
-
-    async def step(self, *, poll_ms: int) -> None:
-        """Poll once, and hand the batch over when it is full or old enough."""
-        polled = await self._feed.poll(timeout_ms=poll_ms)
-        if self._generation != self._feed.generation:
-            self._renew()
-        for (topic, partition), records in polled.items():
-            self._batch.add(topic, partition, records)
-        if self._batch.reaches and self._is_due():
-            await self._hand_over()
-
-    async def finish(self) -> None:
-        """Write what is left and return when it is acknowledged."""
-        if self._batch.reaches:
-            await self._hand_over()
-        await self._sink.settle()
-
-    async def _hand_over(self) -> None:
-        batch, generation = self._batch, self._generation
-        self._renew()
-        await self._sink.take(batch, generation=generation)
-
-    def _renew(self) -> None:
-        self._batch = Batch(epoch=self._epoch)
-        self._generation = self._feed.generation
-        self._since_s = time.monotonic()
-
-    def _is_due(self) -> bool:
-        return (
-            self._batch.rows_count >= self._settings.batch_rows_max
-            or self._batch.bytes_count >= self._settings.batch_bytes_max
-            or (time.monotonic() - self._since_s) * 1_000 >= self._settings.flush_ms
-        )

@@ -28,7 +28,7 @@ class Settings:
     clickhouse: ClickHouseOptions
     retention: Retention = field(default_factory=Retention)
     batch_rows_max: int = 50_000
-    batch_bytes_max: int = 16 << 20
+    batch_bytes_max: int = 32 << 20
     """Values of records that one batch may hold before it is written."""
     flush_ms: int = 500
     """A row waits at most this long for others."""
@@ -41,6 +41,9 @@ class Settings:
     """Another process takes the partitions over when this one was silent for so long."""
     drift_check_s: int = 30
     """How often ledger and rows are compared; 0: never."""
+    poll_interval_ms_max: int = 300_000
+    """The group gives up a member that takes no record for so long; while a write lasts it is told
+    ten times as often that this one lives."""
     metrics_port: int = 0
     """0: no metrics are served."""
     metrics_host: str = "127.0.0.1"
@@ -57,7 +60,7 @@ class Settings:
             clickhouse=clickhouse_options(environ, read_text=read_text),
             retention=retention_from_env(environ),
             batch_rows_max=number("HISTORY_BATCH_ROWS_MAX", 50_000, 1, 1_000_000),
-            batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 16 << 20, 1_024, 1 << 30),
+            batch_bytes_max=number("HISTORY_BATCH_BYTES_MAX", 32 << 20, 1_024, 1 << 30),
             flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
             session_timeout_ms=number("SESSION_TIMEOUT_MS", 10_000, 3_000, 600_000),
             drift_check_s=number("DRIFT_CHECK_SECONDS", 30, 0, 86_400),

@@ -2,6 +2,7 @@
 
 While ClickHouse is away the batch is tried again for ever, with pauses that double up to a bound,
 and nothing more is read than one further batch.  It is said once, and once more when it is back.
+Meanwhile the group is told that this member lives, so that it keeps its partitions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Final
 
 from schemas.errors import UnavailableError
@@ -20,8 +22,10 @@ from streams.history.writer import Writer
 
 log = logging.getLogger(__name__)
 
-STAY_S: Final = 30.0
-"""How often the group hears from us while a write takes long."""
+STAYS: Final = 10
+"""How many times per ``poll_interval_ms_max`` the group hears from us while a write takes long."""
+RECOUNT_S: Final = 5.0
+"""How often ordered windows are looked at while nothing is written."""
 
 
 class Sink:
@@ -32,22 +36,41 @@ class Sink:
         self._feed = feed
         self._writer = Writer(settings.clickhouse)
         self._flight: asyncio.Task[None] | None = None
+        self._generation = feed.generation
+        self._recounted_s = time.monotonic()
+        self.writing: Batch | None = None
+        """The batch that is being written."""
 
     async def take(self, batch: Batch, *, generation: int) -> None:
         """Wait for the batch before this one, then begin to write this one."""
         await self.settle()
+        if generation != self._generation:
+            self._writer.orders.look_again()
+            self._generation = generation
+        self.writing = batch
         self._flight = asyncio.create_task(self._deliver(batch, generation), name="history write")
 
     async def settle(self) -> None:
         """Return when nothing is being written; raises what the write raised."""
         flight = self._flight
+        stay_s = self._settings.poll_interval_ms_max / STAYS / 1_000
         while flight is not None and not flight.done():
-            await asyncio.wait({flight}, timeout=STAY_S)
+            await asyncio.wait({flight}, timeout=stay_s)
             if not flight.done():
                 await self._feed.stay()
         if flight is not None:
             self._flight = None
             flight.result()
+
+    async def recount(self) -> None:
+        """Count the windows that waited for judgement, now and then, when nothing is written."""
+        now_s = time.monotonic()
+        if self.writing or not self._writer.orders.waiting or now_s < self._recounted_s + RECOUNT_S:
+            return
+        self._recounted_s = now_s
+        await self.settle()
+        with suppress(UnavailableError):  # the next batch says it
+            await asyncio.to_thread(self._writer.recount)
 
     async def close(self) -> None:
         """Give up what is being written and disconnect; it will be read again."""
@@ -59,6 +82,8 @@ class Sink:
     async def _deliver(self, batch: Batch, generation: int) -> None:
         with metrics.WRITE_SECONDS.time():
             await self._write(batch)
+        self.writing = None
+        metrics.ORDERS_WAITING.set(self._writer.orders.waiting)
         _count(batch)
         if not await self._feed.commit(batch.reaches, generation=generation):
             metrics.REREADS.inc()
@@ -88,9 +113,8 @@ class Sink:
 
 
 def _count(batch: Batch) -> None:
-    for table, rows in batch.rows.items():
-        if rows:
-            metrics.ROWS.labels(table).inc(len(rows))
+    for table, rows in batch.rows_by_table.items():
+        metrics.ROWS.labels(table).inc(rows)
     for topic, count in batch.malformed.items():
         metrics.MALFORMED.labels(topic).inc(count)
     for (topic, partition), offset in batch.reaches.items():

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.insert import InsertContext
 
 from schemas.connections import ClickHouseOptions
+from streams.history import metrics
 from streams.history.batch import Batch, Block
 from streams.history.client import connect, reaching
 from streams.history.orders import Orders
@@ -45,12 +46,12 @@ class Writer:
                 inserter.insert(block)
             self._orders.take(batch.orders)
             if self._orders.may_wait:
-                self._orders.recount(inserter.client)
+                metrics.RECOUNTED.inc(self._orders.recount(inserter.client))
 
     def recount(self) -> None:
         """Count again what waits for nothing but judgement; blocks and raises as ``write``."""
         with self._connected() as inserter:
-            self._orders.recount(inserter.client)
+            metrics.RECOUNTED.inc(self._orders.recount(inserter.client))
 
     def close(self) -> None:
         """Close the connection."""

@@ -27,7 +27,8 @@ from streams.history.client import connect
 from streams.history.feed import Feed
 from streams.history.migrate import migrate
 from streams.history.queries import accepted_totals, read_through
-from streams.history.service import GROUP, LogReplacedError, Reading, serve
+from streams.history.reading import Reading
+from streams.history.service import GROUP, LogReplacedError, serve
 from streams.history.settings import Settings
 from streams.history.sink import Sink
 from streams.kafka import client_kwargs
