@@ -25,9 +25,12 @@ from schemas.usage import UsageEvent, decode_record
 from schemas.verdicts import VerdictCounts, decode_verdict
 from streams.history.queries import Counted
 from streams.history.raw_sums import WINDOW_US, Cut, Interval, Key, Version, Window
-from streams.kafka import reader, unavailable
+from streams.kafka import client_kwargs, unavailable
 
 POLL_MS: Final = 500
+POLL_RECORDS_MAX: Final = 5_000
+FETCH_WAIT_MS: Final = 10
+"""What is read is there already; the broker need not wait for more."""
 SILENT_S_MAX: Final = 60.0
 SAY_EVERY_S: Final = 2.0
 VERDICT_SKEW_MS: Final = 600_000
@@ -95,26 +98,31 @@ class RawPart:
 
 async def read_raw(options: KafkaOptions, scopes: Sequence[Scope], *, say: Say) -> list[RawPart]:
     """Read the partitions one after the other; raise ``UnavailableError`` without a broker."""
+    consumer = AIOKafkaConsumer(
+        **client_kwargs(options),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_poll_records=POLL_RECORDS_MAX,
+    )
     try:
-        async with reader(options) as consumer:
-            return [
-                await _read(Log(options, consumer, say=say, total=len(scopes)), scope)
-                for scope in scopes
-            ]
+        await consumer.start()
+        log = Log(options, consumer, say=say)
+        return [await _read(log, scope) for scope in scopes]
     except (KafkaError, OSError) as error:
         raise unavailable(options, error) from error
+    finally:
+        await consumer.stop()
 
 
 class Log:
     """Reads bounded parts of one partition after the other, and says how far it is."""
 
-    def __init__(
-        self, options: KafkaOptions, consumer: AIOKafkaConsumer, *, say: Say, total: int
-    ) -> None:
+    def __init__(self, options: KafkaOptions, consumer: AIOKafkaConsumer, *, say: Say) -> None:
         self._options = options
         self._consumer = consumer
         self._say = say
-        self._total = total
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the end of the log."""
