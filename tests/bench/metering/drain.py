@@ -92,7 +92,7 @@ async def _has_committed(
         committed = await admin.list_consumer_group_offsets(group, partitions=list(ends))
     except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
         return False  # the broker has not made its topic of offsets yet
-    return all(committed[tp].offset >= end for tp, end in ends.items())
+    return all(tp in committed and committed[tp].offset >= end for tp, end in ends.items())
 
 
 async def steps(site: Site, changelog: str = CHANGELOG) -> list[Step]:

@@ -1,0 +1,1 @@
+"""How fast does history write, beside a bare insert of the same rows?"""
