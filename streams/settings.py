@@ -36,7 +36,7 @@ class Settings:
     poll_bytes_min: int = 65_536
     poll_bytes_max: int = 16 * MIB
     """A poll ends with the record batch by which it has brought this much."""
-    partition_bytes_max: int = 2 * MIB
+    partition_bytes_max: int = 4 * MIB
     """Of one partition in one answer of the broker, compressed."""
     queued_bytes_max: int = 64 * MIB
     """Between fetch and fold."""
@@ -76,6 +76,9 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
         marks_max=integer(
             environ, "TOKENPOOLS_MARKS_MAX", default=200_000, low=1_000, high=100_000_000
+        ),
+        partition_bytes_max=integer(
+            environ, "TOKENPOOLS_PARTITION_BYTES_MAX", default=4 * MIB, low=MIB, high=64 * MIB
         ),
         queued_bytes_max=integer(
             environ, "TOKENPOOLS_QUEUED_BYTES_MAX", default=64 * MIB, low=MIB, high=16_384 * MIB
