@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.lane import Lane, Outcome, events_of
 from tests.faults.plan import plan_of
-from tests.faults.servers import Servers, servers
+from tests.faults.servers import START_S_MAX, Servers, servers
 from tests.faults.tally import Tally
 
 SAID_EVERY_S = 20.0
@@ -54,21 +54,18 @@ class Campaign:
 
     async def run(self) -> list[Outcome]:
         """Run all seeds; return what the oracle said of each."""
-        async with servers(self.folder / "servers") as running:
+        async with (
+            servers(self.folder / "servers") as running,
+            asyncio.TaskGroup() as group,
+        ):
             faults = [
-                asyncio.create_task(self._fault_broker(running)),
-                asyncio.create_task(self._fault_database(running)),
-                asyncio.create_task(self._progress()),
+                group.create_task(self._fault_broker(running)),
+                group.create_task(self._fault_database(running)),
+                group.create_task(self._progress()),
             ]
-            try:
-                await self._lanes(running)
-            finally:
-                for each in faults:
-                    each.cancel()
-                ends = await asyncio.gather(*faults, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            await self._lanes(running)
+            for each in faults:
+                each.cancel()
         return self.outcomes
 
     async def _lanes(self, running: Servers) -> None:
@@ -113,7 +110,7 @@ class Campaign:
                 await asyncio.to_thread(running.broker.kill if kills else running.broker.stop)
                 ended_s = time.monotonic()
                 await asyncio.sleep(rng.uniform(0.0, BROKER_AWAY_S_MAX))
-                await asyncio.to_thread(running.broker.start)
+                await asyncio.to_thread(running.broker.start, START_S_MAX)
                 self.say(
                     f"broker: {'killed' if kills else 'stopped'} in {ended_s - began_s:.1f} s, "
                     f"back after {time.monotonic() - began_s:.1f} s"

@@ -23,7 +23,7 @@ from tests.faults.mill import Mill, Parcel, Wave
 from tests.faults.waiting import StuckError
 
 REQUEST_MS: Final = 30_000
-SEND_S_MAX: Final = 240.0
+SEND_S_MAX: Final = 300.0
 """How long one wave may take, a broker that is away included."""
 RETRY_S: Final = 0.5
 ABANDON_S: Final = 10.0

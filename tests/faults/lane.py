@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,59 +19,30 @@ from aiokafka import AIOKafkaProducer
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of
-from schemas.specs import (
-    Amounts,
-    EntitlementSpec,
-    Metering,
-    PoolRecord,
-    PoolRef,
-    PoolSpec,
-    Qos,
-    Replicas,
-    ServiceClass,
-)
 from schemas.topics import POOLS as POOLS_TOPIC
-from schemas.topics import STREAMS_APP
 from schemas.wire import encode
 from streams.changelog import read_totals
-from streams.history.service import GROUP as HISTORY_GROUP
 from streams.kafka import client_kwargs
 from tests.faults import observed
 from tests.faults.account import Account
 from tests.faults.compaction import compact, records_of
-from tests.faults.fuse import Act, Fuse, Point
+from tests.faults.fuse import Act, Point
 from tests.faults.generator import Generator
-from tests.faults.groups import bury_members
-from tests.faults.launch_history import SABOTAGE
-from tests.faults.mill import (
-    ENTITLEMENTS,
-    HORIZON_S,
-    IDLE_POOL,
-    LATENESS_MINUTE_S,
-    LATENESS_SECOND_S,
-    POOLS,
-    Mill,
-)
+from tests.faults.lives import READY, READY_S_MAX, Lives
+from tests.faults.mill import IDLE_POOL, POOLS, Mill
 from tests.faults.oracle import Judgement, judge
-from tests.faults.plan import Life, Meeting, Plan, StreamsStep, Zombie
-from tests.faults.processes import Child, environment
+from tests.faults.plan import Life, Meeting, Pause, Plan, StreamsStep, Zombie
+from tests.faults.processes import Child
 from tests.faults.servers import Servers
+from tests.faults.specs import pool_record
 from tests.faults.tally import Tally
-from tests.faults.waiting import AWAY, StuckError, until
+from tests.faults.waiting import StuckError, until
 
 PARTITIONS: Final = 4
-OWNED: Final = "event=partition_owned"
-SESSION_PERCENT: Final = 10
-"""Kills whose member is left in the group until its session ends."""
-POINT_S_MAX: Final = 45.0
-"""How long a process may take to come to its point before it is killed where it is."""
-OWNED_S_MAX: Final = 120.0
+STEP_S_MAX: Final = 180.0
 ZOMBIE_S_MAX: Final = 30.0
 SETTLED_S_MAX: Final = 240.0
 WINDOWS_S_MAX: Final = 60.0
-UNPLANNED_MAX: Final = 12
-"""Ends in a row that nobody ordered (a broker that is away causes some), then a lane gives up."""
-PAUSE_S: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,8 +69,6 @@ class Lane:
     sabotage: str = ""
     records_per_burst: int = 40
     burst_pause_s: float = 0.15
-    children: list[Child] = field(default_factory=list)
-    _starts: int = 0
 
     def __post_init__(self) -> None:
         self.name = f"faults{self.seed}"
@@ -110,7 +78,15 @@ class Lane:
             group_prefix=f"{self.name}-",
             partitions=PARTITIONS,
         )
-        self.rng = random.Random(f"lane {self.seed}")
+        self.lives = Lives(
+            seed=self.seed,
+            options=self.options,
+            clickhouse_dsn=self.servers.database.server.dsn(self.name),
+            folder=self.folder,
+            tally=self.tally,
+            say=self.say,
+            sabotage=self.sabotage,
+        )
         self.generator = Generator(
             self.options, Mill(random.Random(f"mill {self.seed}"), Account())
         )
@@ -135,8 +111,7 @@ class Lane:
                 stop.set()
             return await self._judge()
         finally:
-            for child in self.children:
-                child.kill()
+            self.lives.end()
             await self.generator.close()
 
     async def _provision(self) -> None:
@@ -161,117 +136,45 @@ class Lane:
     async def _step(self, step: StreamsStep) -> None:
         match step:
             case Life():
-                await self._live("streams", step)
+                await self.lives.live("streams", step)
             case Meeting():
-                await self._meet(step)
+                await self.lives.meet("streams", step)
             case Zombie():
                 async with self.calm:
                     await self._pause_and_wake()
 
     async def _live_history(self) -> None:
-        for number, life in enumerate(self.plan.history, start=1):
-            self.say(f"seed {self.seed}: history {number}/{len(self.plan.history)} {life}")
-            await self._live("history", life)
-
-    async def _live(self, kind: str, life: Life) -> None:
-        """Start a process, and again while it ends by itself, until it was killed as planned."""
-        for _ in range(UNPLANNED_MAX):
-            child = self._start(kind, life)
-            within_s = life.after_s if life.point is Point.RANDOM else POINT_S_MAX
-            ended = await child.ended(within_s=within_s)
-            if ended and not child.has_burnt:
-                await self._unplanned(child)
-                continue
-            if not ended:
-                child.kill()
-            self.tally.kills[kind, life.point.value if child.has_burnt else "random"] += 1
-            await self._bury(kind)
-            if child.has_burnt or life.point is Point.RANDOM:
-                return
-        raise StuckError(f"{kind} ends by itself again and again: {self.tally.unplanned[-1]}")
-
-    def _start(self, kind: str, life: Life | None = None, **fuse: str) -> Child:
-        self._starts += 1
-        name = f"{kind}-{self._starts}"
-        about = Fuse()
-        if life is not None and life.point is not Point.RANDOM:
-            about = Fuse(
-                point=life.point,
-                passage=life.passage,
-                act=Act(fuse.get("act", Act.KILL)),
-                report=self.folder / f"{name}.burnt",
-                about=fuse.get("about", ""),
-            )
-        dsn = self.servers.database.server.dsn(self.name)
-        environ = environment(self.options, clickhouse_dsn=dsn)
-        if self.sabotage == "row":
-            environ[SABOTAGE] = self.sabotage
-        child = Child.start(
-            f"tests.faults.launch_{kind}",
-            name=name,
-            folder=self.folder,
-            environ=environ,
-            fuse=about,
-        )
-        self.children.append(child)
-        self.tally.starts[f"{kind} {self.seed}"] += 1
-        return child
-
-    async def _unplanned(self, child: Child) -> None:
-        self.tally.unplanned.append(f"seed {self.seed}: {child.last_words()}")
-        self.say(self.tally.unplanned[-1][:300])
-        await asyncio.sleep(PAUSE_S)
-
-    async def _bury(self, kind: str) -> None:
-        """Take the dead out of the group at once, most of the time."""
-        if self.rng.randrange(100) < SESSION_PERCENT:
-            return
-        try:
-            await bury_members(self.options, STREAMS_APP if kind == "streams" else HISTORY_GROUP)
-        except AWAY:
-            return  # the broker is away: the session ends by itself
-
-    # --- two workers -----------------------------------------------------------------------------
-
-    async def _meet(self, meeting: Meeting) -> None:
-        """Let two workers share the partitions, then let one go; the other is killed in the end."""
-        first = self._start("streams")
-        await asyncio.sleep(meeting.joins_after_s)
-        second = self._start("streams")
-        for child in (first, second):
-            await child.wrote(OWNED, within_s=OWNED_S_MAX)
-        await asyncio.sleep(meeting.together_s)
-        goes, stays = (first, second) if meeting.first_goes else (second, first)
-        if meeting.is_killed:
-            self.tally.kills["streams", "beside_another"] += goes.kill()
-        else:
-            self.tally.other["workers that left in order"] += await goes.leave()
-        await asyncio.sleep(meeting.together_s)
-        self.tally.kills["streams", "random"] += stays.kill()
-        self.tally.other["workers that joined another"] += 1
-        await self._bury("streams")
+        for number, step in enumerate(self.plan.history, start=1):
+            self.say(f"seed {self.seed}: history {number}/{len(self.plan.history)} {step}")
+            match step:
+                case Life():
+                    await self.lives.live("history", step)
+                case Meeting():
+                    await self.lives.meet("history", step)
+                case Pause():
+                    await self.lives.pause_history(step)
 
     async def _pause_and_wake(self) -> None:
         """Pause a worker past its session with a write on its way, wake it, compact, go on."""
-        zombie = self._start(
+        zombie = self.lives.start(
             "streams",
             Life(Point.AFTER_VERDICTS),
             act=Act.STOP.value,
             about=f"t|{IDLE_POOL}|",
         )
-        await until(lambda: self._idle_until(zombie), what="a paused worker", within_s=OWNED_S_MAX)
-        heir = self._start("streams")
-        await heir.wrote(OWNED, within_s=OWNED_S_MAX)
+        await until(lambda: self._idle_until(zombie), what="a paused worker", within_s=STEP_S_MAX)
+        heir = self.lives.start("streams")
+        await heir.wrote(READY["streams"], within_s=READY_S_MAX)
         await self.generator.send_to(IDLE_POOL, 20)
-        await until(self._idle_is_counted, what="the heir counts", within_s=OWNED_S_MAX, poll_s=1.0)
+        await until(self._idle_is_counted, what="the heir counts", within_s=STEP_S_MAX, poll_s=1.0)
         before = await self._idle_writes()
         zombie.wake()
         landed = await self._lands(before)
-        self.tally.other["workers paused past their session and woken"] += 1
-        self.tally.other["late writes of a former owner that landed"] += landed
+        self.tally.other["streams: paused past its session and woken"] += 1
+        self.tally.other["streams: late writes of a former owner that landed"] += landed
         self.tally.kills["streams", "woken"] += zombie.kill()
         self.tally.kills["streams", "random"] += heir.kill()
-        await self._bury("streams")
+        await self.lives.bury("streams")
         removed = await compact(self.options)
         self.tally.other["compactions forced"] += 1
         self.tally.other["changelog records compacted away"] += removed
@@ -338,10 +241,10 @@ class Lane:
     async def _keep(self, kind: str) -> None:
         """Keep a process running."""
         while True:
-            child = self._start(kind)
+            child = self.lives.start(kind)
             while not await child.ended(within_s=60.0):
                 continue
-            await self._unplanned(child)
+            await self.lives.mourn(child)
 
     async def _settled(self) -> None:
         database = self.servers.database
@@ -365,36 +268,6 @@ class Lane:
             await until(windows, what="windows", within_s=WINDOWS_S_MAX, poll_s=1.0)
         except StuckError:
             return  # the oracle says which
-
-
-def pool_record(name: str) -> PoolRecord:
-    """Return a pool whose windows close soon, so that a campaign sees it happen."""
-    return PoolRecord(
-        pool=PoolSpec(
-            name=name,
-            model="model",
-            replicas=Replicas(min=1, max=2),
-            per_replica=Amounts(
-                tokens_per_second=Decimal(1_000), kv_cache_gib=Decimal(8), concurrency=16
-            ),
-            kv_bytes_per_token=1_000,
-            metering=Metering(
-                acceptance_horizon_seconds=HORIZON_S,
-                lateness_second_seconds=LATENESS_SECOND_S,
-                lateness_minute_seconds=LATENESS_MINUTE_S,
-            ),
-        ),
-        entitlements=tuple(_entitlement(uid, name) for uid in ENTITLEMENTS),
-    )
-
-
-def _entitlement(uid: str, pool: str) -> EntitlementSpec:
-    return EntitlementSpec(
-        uid=uid,
-        tenant_id=f"tenant-{uid}",
-        pool_ref=PoolRef(name=pool),
-        qos=Qos(service_class=ServiceClass.SPOT),
-    )
 
 
 def events_of(outcomes: Sequence[Outcome]) -> int:

@@ -17,6 +17,7 @@ from tests.faults.fuse import Fuse, Point
 
 FUSE: Final = Fuse.from_env(os.environ)
 FIRST_TABLE: Final = "usage_raw"
+READING: Final = "event=partitions_assigned"
 SABOTAGE: Final = "FAULTS_SABOTAGE"
 """Set by the campaign's check of itself: the first rows of usage are lost."""
 
@@ -49,7 +50,16 @@ class FusedClient:
 
 
 class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types
-    """A consumer that passes the point before a commit."""
+    """A consumer that says when it has partitions, and passes the point before a commit."""
+
+    _has_said = False
+
+    async def getmany(self, *partitions: Any, **options: Any) -> Any:
+        """Poll."""
+        if not self._has_said and self.assignment():
+            self._has_said = True
+            print(READING, flush=True)
+        return await super().getmany(*partitions, **options)
 
     async def commit(self, offsets: Any = None) -> None:
         """Commit, if it comes to that."""

@@ -40,7 +40,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Two workers share the partitions; then one of them goes."""
+    """Two processes share the partitions; then one of them goes."""
 
     joins_after_s: float
     together_s: float
@@ -53,7 +53,16 @@ class Zombie:
     """A worker is paused past its session and woken; the changelog is compacted afterwards."""
 
 
+@dataclass(frozen=True)
+class Pause:
+    """A history is paused past its session before it commits, and woken beside its heir."""
+
+    point: Point
+    passage: int
+
+
 StreamsStep = Life | Meeting | Zombie
+HistoryStep = Life | Meeting | Pause
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Plan:
     """Everything that happens to the processes of one lane."""
 
     streams: tuple[StreamsStep, ...]
-    history: tuple[Life, ...]
+    history: tuple[HistoryStep, ...]
 
 
 def plan_of(rng: random.Random, *, kills: int, meetings: int, zombies: int) -> Plan:
@@ -70,7 +79,10 @@ def plan_of(rng: random.Random, *, kills: int, meetings: int, zombies: int) -> P
     streams: list[StreamsStep] = [*lives(rng, STREAMS_POINTS, streams_kills)]
     streams += [_meeting(rng) for _ in range(meetings)] + [Zombie() for _ in range(zombies)]
     rng.shuffle(streams)
-    return Plan(tuple(streams), lives(rng, HISTORY_POINTS, max(0, kills - streams_kills)))
+    history: list[HistoryStep] = [*lives(rng, HISTORY_POINTS, max(0, kills - streams_kills))]
+    history += [_meeting(rng) for _ in range(meetings)] + [_pause(rng) for _ in range(zombies)]
+    rng.shuffle(history)
+    return Plan(tuple(streams), tuple(history))
 
 
 def lives(rng: random.Random, points: tuple[Point, ...], count: int) -> tuple[Life, ...]:
@@ -94,3 +106,7 @@ def _meeting(rng: random.Random) -> Meeting:
         first_goes=rng.random() < 0.5,
         is_killed=rng.random() < 0.5,
     )
+
+
+def _pause(rng: random.Random) -> Pause:
+    return Pause(rng.choice((Point.BEFORE_COMMIT, Point.MID_INSERT)), rng.randint(1, COMMITS_MAX))

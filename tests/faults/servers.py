@@ -21,7 +21,8 @@ from deploy.local.broker_settings import BrokerConfig
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.jars import default_cache_dir, ensure_jars
 
-START_S_MAX: Final = 60.0
+START_S_MAX: Final = 180.0
+"""A broker that was killed looks through all its logs first."""
 STOP_S_MAX: Final = 30.0
 ANSWER_S_MAX: Final = 120.0
 BROKER_PROPERTIES: Final = {
@@ -126,7 +127,8 @@ async def servers(folder: Path) -> AsyncIterator[Servers]:
     started = Servers(Broker(config, jars=jars), Database(folder / "clickhouse"))
     try:
         await asyncio.gather(
-            asyncio.to_thread(started.broker.start), asyncio.to_thread(started.database.start)
+            asyncio.to_thread(started.broker.start, START_S_MAX),
+            asyncio.to_thread(started.database.start),
         )
         yield started
     finally:

@@ -7,14 +7,22 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.fuse import Act, Fuse, Point
-from tests.faults.plan import HISTORY_POINTS, STREAMS_POINTS, Life, Meeting, Zombie, plan_of
+from tests.faults.plan import (
+    HISTORY_POINTS,
+    STREAMS_POINTS,
+    Life,
+    Meeting,
+    Pause,
+    Zombie,
+    plan_of,
+)
 from tests.faults.tally import Tally
 
 
 def test_every_named_point_gets_its_share_of_the_kills() -> None:
     plan = plan_of(random.Random(1), kills=56, meetings=2, zombies=1)
     streams = Counter(step.point for step in plan.streams if isinstance(step, Life))
-    history = Counter(life.point for life in plan.history)
+    history = Counter(step.point for step in plan.history if isinstance(step, Life))
 
     assert streams.total() + history.total() == 56
     assert set(streams) == set(STREAMS_POINTS)
@@ -23,6 +31,8 @@ def test_every_named_point_gets_its_share_of_the_kills() -> None:
     assert min(history.values()) >= 6
     assert sum(isinstance(step, Meeting) for step in plan.streams) == 2
     assert sum(isinstance(step, Zombie) for step in plan.streams) == 1
+    assert sum(isinstance(step, Meeting) for step in plan.history) == 2
+    assert sum(isinstance(step, Pause) for step in plan.history) == 1
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
