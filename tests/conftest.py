@@ -1,6 +1,7 @@
 """Skips are loud: each one is listed with its reason, and where everything must run, one fails.
 
-The slowest files come first, so that workers that run files side by side end together.
+The slowest tests come first and go to whichever worker is free, so that workers that run side by
+side end together.
 
 ``TOKENPOOLS_REQUIRE_ALL=1`` (CI) says that everything which can be installed is installed.  Only
 the public traces may be missing then, since they are not part of the project: a skip whose
@@ -10,6 +11,8 @@ reason begins with "needs traces" is let through.
 import os
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -25,16 +28,44 @@ settings.load_profile("thorough" if os.environ.get(REQUIRE_ALL) else "quick")
 
 SLOWEST_FIRST = (
     "tests/integration/loop/",
+    "tests/integration/deploy/test_broker.py",
     "tests/integration/streams/",
-    "tests/integration/deploy/",
+    "tests/integration/gateways/test_broker_killed.py",
+    "tests/integration/security/",
+    "tests/integration/history/test_process.py",
+    "tests/integration/admission/",
     "tests/integration/",
+    "tests/simulation/",
+    "tests/component/console/",
+    "tests/property/",
 )
 """Where a test lies in this list decides when it runs; the others come last."""
+ALONE = ("tests/integration/loop/", "tests/integration/streams/", "tests/simulation/")
+"""Tests that share nothing with the rest of their file: each may go to another worker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slowest files first, each file's tests in their order."""
     items.sort(key=lambda item: _rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Deal out files in the order above, and the tests that may stand alone one by one.
+
+    Left to itself, xdist begins with the files that have the most tests.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    scheduler: Any = import_module("xdist.scheduler").LoadFileScheduling(config, log)  # no types
+    scheduler._split_scope = _unit
+    return scheduler
+
+
+def _unit(nodeid: str) -> str:
+    """Return the name of what one worker runs together."""
+    return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
 
 def _rank(nodeid: str) -> int:
