@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS drift_checks {{on_cluster}}
     partition UInt32,
     record_offset UInt64,
     accepted_events Int64,
+    refused_events Int64,
     stored_at DateTime64(6, 'UTC'),
     minutes_before DateTime64(6, 'UTC'),
     checked_at DateTime64(6, 'UTC')

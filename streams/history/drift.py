@@ -10,7 +10,7 @@ does not show was the reader's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -21,9 +21,9 @@ from streams.history.drift_queries import (
     Differing,
     JudgedPartition,
     Mark,
-    accepted_rows,
     differing_minutes,
     judged_partitions,
+    rows_after,
     store_marks,
     stored_marks,
 )
@@ -33,14 +33,21 @@ NAMED_MAX: Final = 5
 
 
 class EventsDiffer(NamedTuple):
-    """Accepted events of an interval of offsets: judged so many, rows so many."""
+    """Events of an interval of offsets: accepted and others, by the judge and by the rows."""
 
     epoch: int
     partition: int
     after: int
     through: int
-    judged: int
-    rows: int
+    accepted: int
+    accepted_rows: int
+    refused: int
+    refused_rows: int
+
+    @property
+    def events(self) -> int:
+        """By how many they differ."""
+        return abs(self.accepted - self.accepted_rows) + abs(self.refused - self.refused_rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +65,15 @@ class Drift:
     @property
     def events_count(self) -> int:
         """Events by which partitions and minutes differ."""
-        partitions = sum(abs(each.judged - each.rows) for each in self.events)
+        partitions = sum(each.events for each in self.events)
         return partitions + sum(each.events for each in self.minutes)
 
     def text(self) -> str:
         """Return one line that names where, for a person."""
         partitions = [
             f"partition {each.partition} offsets {each.after + 1}-{each.through}: "
-            f"{each.judged} judged accepted, {each.rows} rows"
+            f"accepted={each.accepted} rows={each.accepted_rows} "
+            f"others={each.refused} verdicts={each.refused_rows}"
             for each in self.events[:NAMED_MAX]
         ]
         minutes = [
@@ -93,8 +101,9 @@ class DriftCheck:
         found_events: list[EventsDiffer] = []
         found_minutes: list[Differing] = []
         before = dict(self.marks)
-        for judged, base in latest(judged_partitions(client)):
-            mark = known_or_new(self.marks.get(judged.partition), judged, base=base)
+        for judged, begin in latest(judged_partitions(client)):
+            mark = self.marks.get(judged.partition, begin)
+            mark = mark if mark.epoch == judged.epoch else begin
             mark = self._events(client, mark, judged, found_events)
             self.marks[judged.partition] = self._minutes(client, mark, found_minutes)
         moved = [mark for partition, mark in self.marks.items() if before.get(partition) != mark]
@@ -107,16 +116,27 @@ class DriftCheck:
         through = judged.judged_through
         if through <= mark.offset or judged.read_through < through:
             return mark
-        rows = accepted_rows(client, mark, through=through)
-        expected = judged.accepted - mark.accepted
-        if rows.accepted != expected:
-            found.append(
-                EventsDiffer(
-                    mark.epoch, mark.partition, mark.offset, through, expected, rows.accepted
-                )
-            )
+        rows = rows_after(client, mark, through=through)
+        differ = EventsDiffer(
+            mark.epoch,
+            mark.partition,
+            mark.offset,
+            through,
+            accepted=judged.accepted - mark.accepted,
+            accepted_rows=rows.accepted,
+            refused=judged.refused - mark.refused,
+            refused_rows=rows.refused,
+        )
+        if differ.events:
+            found.append(differ)
             return mark
-        return replace(mark, offset=through, accepted=judged.accepted, stored_us=rows.stored_us)
+        return replace(
+            mark,
+            offset=through,
+            accepted=judged.accepted,
+            refused=judged.refused,
+            stored_us=rows.stored_us,
+        )
 
     def _minutes(self, client: Client, mark: Mark, found: list[Differing]) -> Mark:
         until_us = mark.stored_us - PUBLISHED_AFTER_US
@@ -147,21 +167,20 @@ def newest(marks: Iterable[Mark]) -> dict[int, Mark]:
     return found
 
 
-def latest(rows: Iterable[JudgedPartition]) -> list[tuple[JudgedPartition, int]]:
-    """Return the newest epoch of each partition, and what was accepted in all epochs before it.
+def latest(rows: Iterable[JudgedPartition]) -> list[tuple[JudgedPartition, Mark]]:
+    """Return the newest epoch of each partition, and where its check begins.
 
-    The judge's counts go on over epochs; ``rows`` are in their order.
+    The judge's counts go on over epochs, so they begin at those of the epoch before; ``rows`` are
+    in the order of epochs.
     """
-    found: dict[int, tuple[JudgedPartition, int]] = {}
+    found: dict[int, tuple[JudgedPartition, Mark]] = {}
     for row in rows:
-        former: Mapping[int, tuple[JudgedPartition, int]] = found
-        base = former[row.partition][0].accepted if row.partition in former else 0
-        found[row.partition] = (row, base)
+        before = found[row.partition][0] if row.partition in found else None
+        begin = Mark(
+            epoch=row.epoch,
+            partition=row.partition,
+            accepted=0 if before is None else before.accepted,
+            refused=0 if before is None else before.refused,
+        )
+        found[row.partition] = (row, begin)
     return list(found.values())
-
-
-def known_or_new(mark: Mark | None, judged: JudgedPartition, *, base: int) -> Mark:
-    """Return where the check of this epoch goes on, or begins."""
-    if mark is not None and mark.epoch == judged.epoch:
-        return mark
-    return Mark(epoch=judged.epoch, partition=judged.partition, accepted=base)

@@ -1,9 +1,10 @@
 """Drift queries: are the ledger's counts those of the rows, over what was stored since last time?
 
-Two questions for each partition of ``usage``.  Events: the judge's count of accepted events between
-two offsets against the rows between them that have no verdict.  Minutes: the totals that the ledger
-published of every minute that got an event, against the accepted rows of that minute through the
-position that the totals include.  Without FINAL: repeated rows are told by their position.
+Two questions for each partition of ``usage``.  Events: the judge's counts between two offsets, of
+accepted events against the rows without a verdict, of all others against the verdicts.  Minutes:
+the totals that the ledger published of every minute that got an event, against the accepted rows of
+that minute through the position that the totals include.  Without FINAL: repeated rows are told by
+their position.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Mark:
     partition: int
     offset: int = -1
     accepted: int = 0
-    """The judge's count of accepted events through ``offset``."""
+    refused: int = 0
+    """The judge's counts of events through ``offset``: accepted, and all others."""
     stored_us: int = 0
     """The largest stored time of the rows through ``offset``."""
     minutes_us: int = 0
@@ -52,12 +54,15 @@ class JudgedPartition(NamedTuple):
     judged_through: int
     read_through: int
     accepted: int
+    refused: int
 
 
 class Rows(NamedTuple):
     """What the rows of an interval of offsets say."""
 
     accepted: int
+    refused: int
+    """Positions with a verdict."""
     stored_us: int
 
 
@@ -73,12 +78,13 @@ class Differing(NamedTuple):
 
 
 _JUDGED: Final = """
-SELECT epoch, partition, judged_through, read_through, accepted_events
+SELECT epoch, partition, judged_through, read_through, accepted_events,
+    duplicate_events + late_events + dead_events + forwarded_events
 FROM judged ORDER BY partition, epoch
 """
 
 _MARKS: Final = """
-SELECT epoch, partition, toInt64(record_offset), accepted_events,
+SELECT epoch, partition, toInt64(record_offset), accepted_events, refused_events,
     toUnixTimestamp64Micro(stored_at), toUnixTimestamp64Micro(minutes_before)
 FROM drift_checks FINAL
 """
@@ -88,17 +94,20 @@ SELECT epoch, partition, record_offset, record_index FROM verdicts
 WHERE partition = {partition:UInt32} AND verdict != 'accepted'
 """
 
+_BETWEEN: Final = f"""
+{_REFUSED} AND epoch = {{epoch:UInt64}}
+    AND toInt64(record_offset) > {{after:Int64}} AND record_offset <= {{through:UInt64}}
+"""
+
 _EVENTS: Final = f"""
-SELECT uniqExact((record_offset, record_index)), toUnixTimestamp64Milli(max(stored_at)) * 1000
+SELECT uniqExact((record_offset, record_index)),
+    (SELECT uniqExact((record_offset, record_index)) FROM ({_BETWEEN})),
+    toUnixTimestamp64Milli(max(stored_at)) * 1000
 FROM usage_raw
 WHERE epoch = {{epoch:UInt64}} AND partition = {{partition:UInt32}}
     AND toInt64(record_offset) > {{after:Int64}} AND record_offset <= {{through:UInt64}}
     AND stored_at >= fromUnixTimestamp64Micro({{stored_us:Int64}}, 'UTC')
-    AND (epoch, partition, record_offset, record_index) NOT IN
-    (
-        {_REFUSED} AND epoch = {{epoch:UInt64}}
-            AND toInt64(record_offset) > {{after:Int64}} AND record_offset <= {{through:UInt64}}
-    )
+    AND (epoch, partition, record_offset, record_index) NOT IN ({_BETWEEN})
 """
 
 _TOUCHED: Final = """
@@ -180,7 +189,7 @@ def judged_partitions(client: Client) -> list[JudgedPartition]:
 
 def stored_marks(client: Client) -> list[Mark]:
     """Return the marks of earlier checks."""
-    names = ("epoch", "partition", "offset", "accepted", "stored_us", "minutes_us")
+    names = ("epoch", "partition", "offset", "accepted", "refused", "stored_us", "minutes_us")
     rows = client.query(_MARKS).result_rows
     return [Mark(**dict(zip(names, row, strict=True))) for row in rows]
 
@@ -193,6 +202,7 @@ def store_marks(client: Client, marks: Iterable[Mark], *, now_us: int) -> None:
             mark.partition,
             mark.offset,
             mark.accepted,
+            mark.refused,
             mark.stored_us,
             mark.minutes_us,
             now_us,
@@ -209,6 +219,7 @@ def store_marks(client: Client, marks: Iterable[Mark], *, now_us: int) -> None:
                 "partition",
                 "record_offset",
                 "accepted_events",
+                "refused_events",
                 "stored_at",
                 "minutes_before",
                 "checked_at",
@@ -216,8 +227,8 @@ def store_marks(client: Client, marks: Iterable[Mark], *, now_us: int) -> None:
         )
 
 
-def accepted_rows(client: Client, mark: Mark, *, through: int) -> Rows:
-    """Return the accepted rows after the mark, through an offset."""
+def rows_after(client: Client, mark: Mark, *, through: int) -> Rows:
+    """Return how many events after the mark, through an offset, rows and verdicts tell of."""
     parameters = {
         "epoch": mark.epoch,
         "partition": mark.partition,
@@ -225,8 +236,8 @@ def accepted_rows(client: Client, mark: Mark, *, through: int) -> Rows:
         "through": through,
         "stored_us": max(0, mark.stored_us - CLOCK_STEP_US),
     }
-    accepted, stored_us = client.query(_EVENTS, parameters=parameters).result_rows[0]
-    return Rows(int(accepted), max(int(stored_us), mark.stored_us))
+    accepted, refused, stored_us = client.query(_EVENTS, parameters=parameters).result_rows[0]
+    return Rows(int(accepted), int(refused or 0), max(int(stored_us), mark.stored_us))
 
 
 def differing_minutes(client: Client, mark: Mark, *, until_us: int) -> list[Differing]:

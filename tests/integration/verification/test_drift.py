@@ -169,10 +169,20 @@ def test_a_lost_row_is_drift_from_the_second_round_until_it_is_back(log: Log) ->
 
     assert first == NO_DRIFT
     assert (second.events_count, second.tokens_count) == (1, 0)
-    assert "partition 0 offsets 0-3: 4 judged accepted, 3 rows" in second.text()
+    assert "partition 0 offsets 0-3: accepted=4 rows=3 others=0 verdicts=0" in second.text()
     log.write(usage=[stored(2)], rollups=[rollup(number) for number in numbers(4)])
     assert log.look() == NO_DRIFT
     assert log.check.marks[0].offset == 3
+
+
+def test_a_lost_verdict_is_drift_although_nothing_was_accepted_for_want_of_it(log: Log) -> None:
+    log.write(
+        usage=[stored(0), Stored(1, b"no event", timestamp=STORED_MS)],
+        verdicts=[judged_mark(1, accepted=1, dead=1)],
+    )
+    log.look()
+
+    assert "accepted=1 rows=1 others=1 verdicts=0" in log.look().text()
 
 
 def test_a_minute_that_the_ledger_did_not_publish_is_drift_and_is_named(log: Log) -> None:
