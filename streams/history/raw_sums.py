@@ -77,7 +77,26 @@ _FROM: Final = """
 _ROLLED: Final = """
     window_us = {window_us:Int64}
     AND window_start >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
-    AND window_start < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')"""
+    AND window_start < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+    AND ({pool:String} = '' OR pool = {pool:String})"""
+_ROLLUP_SUMS: Final = f"""
+SELECT pool, entitlement,{TOKENS}, sum(events) AS events
+FROM (SELECT * FROM rollups FINAL WHERE {_ROLLED})
+GROUP BY pool, entitlement
+"""
+_LATER: Final = f"""
+SELECT pool, entitlement, toUnixTimestamp64Micro(window_start), partition, epoch, record_offset,
+    record_index
+FROM (SELECT * FROM rollups FINAL WHERE {_ROLLED}) WHERE NOT {_CUT}
+LIMIT {{later_max:UInt32}}
+"""
+_UNCOUNTED: Final = f"""
+SELECT count()
+FROM (SELECT * FROM rollup_orders FINAL WHERE {_ROLLED}) AS orders
+LEFT JOIN (SELECT * FROM rollups FINAL WHERE {_ROLLED}) AS totals
+    USING (pool, entitlement, window_us, window_start)
+WHERE orders.version > totals.version
+"""
 _POOL: Final = " AND pool = {pool:String}"
 
 
@@ -152,40 +171,14 @@ def rollups(
         "window_us": WINDOW_US,
         "start_us": interval[0],
         "end_us": interval[1],
+        "pool": pool or "",
         "later_max": later_max,
         **_cut_parameters(cuts),
     }
-    of_pool = ""
-    if pool is not None:
-        of_pool, parameters["pool"] = _POOL, pool
     with asking(options) as client:
-        sums = client.query(
-            f"""
-SELECT pool, entitlement,{TOKENS}, sum(events) AS events
-FROM (SELECT * FROM rollups FINAL WHERE {_ROLLED}{of_pool})
-GROUP BY pool, entitlement
-""",
-            parameters=parameters,
-        )
-        later = client.query(
-            f"""
-SELECT pool, entitlement, toUnixTimestamp64Micro(window_start), partition, epoch, record_offset,
-    record_index
-FROM (SELECT * FROM rollups FINAL WHERE {_ROLLED}{of_pool}) WHERE NOT {_CUT}
-LIMIT {{later_max:UInt32}}
-""",
-            parameters=parameters,
-        )
-        uncounted = client.query(
-            f"""
-SELECT count()
-FROM (SELECT * FROM rollup_orders FINAL WHERE {_ROLLED}{of_pool}) AS orders
-LEFT JOIN (SELECT * FROM rollups FINAL WHERE {_ROLLED}{of_pool}) AS totals
-    USING (pool, entitlement, window_us, window_start)
-WHERE orders.version > totals.version
-""",
-            parameters=parameters,
-        )
+        sums = client.query(_ROLLUP_SUMS, parameters=parameters)
+        later = client.query(_LATER, parameters=parameters)
+        uncounted = client.query(_UNCOUNTED, parameters=parameters)
         return Rollups(
             sums=_sums(sums.named_results()),
             later={Window(*row[:3]): (int(row[3]), Version(*row[4:])) for row in later.result_rows},
