@@ -172,7 +172,7 @@ class Consumer(faust_driver.Consumer):
 
     def behind(self, tp: TP, through: int) -> int:
         """Return how many offsets the partition's end is beyond ``through``, at the last poll."""
-        return max(0, self.highwater(tp) - through - 1)
+        return max(0, self.highwater(tp) - through - 1) if tp in self.assignment() else 0
 
     # --- fetching --------------------------------------------------------------------------------
 

@@ -340,20 +340,25 @@ class Publisher:
         await self._producer.stop()
 
     async def send_all(self, topic: str, records: Sequence[Outgoing]) -> int:
-        """Write the records in order; return the last one's offset, -1 when there are none."""
+        """Write the records in order; return the last one's offset, -1 when there are none.
+
+        No record is written before those of its partition that come before it are acknowledged.
+        """
         batches = batches_of(
             records,
             create=self._producer.create_batch,
             plain_bytes_max=min(PLAIN_BYTES_MAX, self._wire_bytes_max),
         )
-        firsts = await asyncio.gather(
-            *(self.send_built(topic, partition, built) for partition, built in batches)
+        lasts = await asyncio.gather(
+            *(self._send_in_turn(topic, partition, each) for partition, each in batches.items())
         )
-        lasts = {
-            partition: first + built.records - 1
-            for (partition, built), first in zip(batches, firsts, strict=True)
-        }
-        return lasts[records[-1][0]] if records else -1
+        return dict(zip(batches, lasts, strict=True))[records[-1][0]] if records else -1
+
+    async def _send_in_turn(self, topic: str, partition: int, batches: Sequence[Built]) -> int:
+        last = -1
+        for built in batches:
+            last = await self.send_built(topic, partition, built) + built.records - 1
+        return last
 
     def build(self, records: Sequence[tuple[bytes, bytes | None]]) -> Built:
         """Return one record batch (whole or not at all) of all records, to be sent later.

@@ -321,8 +321,9 @@ class Meter:
     async def finish(self, *, within_s: float) -> None:
         """Fold nothing more, publish what is held back and wait until everything is written."""
         self._is_finishing = True
+        await self.written(within_s=within_s / 2)
         self._publish_rest(idle_since_s=time.monotonic())
-        await self.written(within_s=within_s)
+        await self.written(within_s=within_s / 2)
         self._pipeline.abandon()
 
     def _publish_rest(self, *, idle_since_s: float) -> None:

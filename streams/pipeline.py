@@ -1,10 +1,11 @@
 """The pipeline: writes of folds that are under way while the next one is folded.
 
-Of each fold, what comes before its changelog batch (``first``) is begun at once.  The changelog
-batch (``then``) is sent when that has been acknowledged, and when the changelog batch of the
-partition's fold before it has been; so each partition's changelog grows fold by fold, and nothing
-of a fold is in it before its verdicts, forwards and rollups are out.  What is under way is bounded
-in folds and in bytes.  After a failed write nothing more is begun: the process ends.
+In each partition everything is in the order of the folds.  What comes before a fold's changelog
+batch (``first``: verdicts, forwards, rollups) is begun when that of the fold before has been
+acknowledged, because "judged through" must never be out while verdicts before it are not.  The
+changelog batch (``then``) is sent when its own ``first`` and the changelog batch before it have
+been.  What is under way is bounded in folds and in bytes.  After a failed write nothing more is
+begun: the process ends.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streams import metrics
 
@@ -26,6 +28,13 @@ class Write:
     """Of the changelog batch, before compression."""
 
 
+class UnderWay(NamedTuple):
+    """The two tasks of a write."""
+
+    first: asyncio.Task[None]
+    then: asyncio.Task[None]
+
+
 class Pipeline:
     """The writes of one process; partitions do not wait for each other."""
 
@@ -36,7 +45,7 @@ class Pipeline:
         self._bytes_max = bytes_max
         self._on_failed = on_failed
         self._under_way: dict[asyncio.Task[None], Write] = {}
-        self._last: dict[int, asyncio.Task[None]] = {}
+        self._last: dict[int, UnderWay] = {}
         """By partition: what the next write follows."""
         self._size_bytes = 0
         self._moved = asyncio.Event()
@@ -62,23 +71,26 @@ class Pipeline:
     def put(self, partition: int, write: Write) -> None:
         """Begin to write; ask for ``room`` first."""
         self._check()
-        task = asyncio.create_task(
-            _written(write, after=self._last.get(partition)), name=f"write {partition}"
-        )
-        self._last[partition] = task
-        self._under_way[task] = write
+        before = self._last.get(partition)
+        first = asyncio.create_task(_following(write.first, *(before[:1] if before else ())))
+        then = asyncio.create_task(_following(write.then, first, *(before[1:] if before else ())))
+        self._last[partition] = UnderWay(first, then)
+        self._under_way[then] = write
         self._size_bytes += write.size_bytes
         self._measure()
-        task.add_done_callback(lambda done: self._end(partition, done))
+        then.add_done_callback(lambda done: self._end(partition, done))
 
     def abandon(self) -> None:
         """Wait for nothing more; what is under way may still reach the broker."""
-        for task in self._under_way:
-            task.cancel()
+        for each in self._last.values():
+            each.first.cancel()
+        for then in self._under_way:
+            then.cancel()
 
     def _end(self, partition: int, task: asyncio.Task[None]) -> None:
         self._size_bytes -= self._under_way.pop(task).size_bytes
-        if self._last.get(partition) is task:
+        last = self._last.get(partition)
+        if last is not None and last.then is task:
             del self._last[partition]
         error = None if task.cancelled() else task.exception()
         if error is not None and self._failure is None:
@@ -101,9 +113,9 @@ class Pipeline:
         metrics.WRITES_BYTES.set(self._size_bytes)
 
 
-async def _written(write: Write, *, after: asyncio.Task[None] | None) -> None:
-    await write.first()
-    if after is not None:
-        await asyncio.wait((after,))
-        after.result()
-    await write.then()
+async def _following(work: Callable[[], Awaitable[None]], *before: asyncio.Task[None]) -> None:
+    """Do the work once what comes before it has succeeded."""
+    for each in before:
+        await asyncio.wait((each,))
+        each.result()
+    await work()

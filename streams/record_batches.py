@@ -80,19 +80,18 @@ def one_batch(
 
 def batches_of(
     records: Iterable[Outgoing], *, create: Callable[[], Builder], plain_bytes_max: int
-) -> list[tuple[int, Built]]:
-    """Return (partition, batch) in the order in which a partition's batches must be sent.
+) -> dict[int, list[Built]]:
+    """Return by partition the batches in the order in which they must be sent.
 
     A record that is larger than a batch may be goes alone.
     """
     by_partition: dict[int, list[Outgoing]] = {}
     for record in records:
         by_partition.setdefault(record[0], []).append(record)
-    return [
-        (partition, built)
+    return {
+        partition: list(_split(each, create=create, plain_bytes_max=plain_bytes_max))
         for partition, each in by_partition.items()
-        for built in _split(each, create=create, plain_bytes_max=plain_bytes_max)
-    ]
+    }
 
 
 def _split(
