@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from admission.core.estimator import (
@@ -17,6 +17,7 @@ from admission.core.estimator import (
     OutputEstimator,
 )
 from schemas.units import PPM
+from tests.property.examples import examples
 
 MAX_TOKENS = 100_000
 TOLERANCE_PPM = 40_000
@@ -73,7 +74,7 @@ def test_coverage_comes_back_when_the_tenant_changes(before: str, after: str) ->
     assert abs(coverage_ppm(missed) - TARGET_PPM) <= TOLERANCE_PPM
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     outputs=st.lists(st.integers(0, 4_000), min_size=1, max_size=400),
     repeats=st.integers(1, 5),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from admission.core.eviction import Space, held_by, victims
 from admission.core.reservations import Open
+from tests.property.examples import examples
 from tests.unit.admission.test_eviction import item
 
 held = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), min_size=1, max_size=8)
@@ -29,7 +30,7 @@ def items_of(sizes: list[tuple[int, int]]) -> list[Open]:
     return [item(number, *size) for number, size in enumerate(sizes, start=1)][::-1]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(sizes=held, wanted=wants)
 def test_enough_and_nobody_needless_and_at_most_twice_the_fewest(
     sizes: list[tuple[int, int]], wanted: Space
@@ -48,7 +49,7 @@ def test_enough_and_nobody_needless_and_at_most_twice_the_fewest(
     assert len({each.number for each in chosen}) == len(chosen)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(kv=st.lists(st.integers(1, 40), min_size=1, max_size=9), wanted=wants)
 def test_the_fewest_where_all_hold_one_slot(kv: list[int], wanted: Space) -> None:
     items = items_of([(1, each) for each in kv])
@@ -57,7 +58,7 @@ def test_the_fewest_where_all_hold_one_slot(kv: list[int], wanted: Space) -> Non
     assert len(victims(items, wanted=wanted)) == (least or 0)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(sizes=held, slots=st.integers(0, 14))
 def test_the_fewest_where_one_dimension_is_short(sizes: list[tuple[int, int]], slots: int) -> None:
     items = items_of(sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from admission.core.answers import Admitted, AdmittedDemoted, Closed, Refused, Renewed
@@ -16,6 +16,7 @@ from schemas.decisions import RefusalReason
 from schemas.reservations import ReserveBody, SettleBody
 from schemas.specs import ServiceClass
 from schemas.units import NOTHING_HELD, US_PER_S, Held, Resources
+from tests.property.examples import examples
 from tests.unit.admission.pools import POOL, THERE, World, pool
 
 CLASSES = [each.value for each in ServiceClass]
@@ -285,7 +286,7 @@ class Story:
         assert before == [each.counters.settled_tokens for each in desk.accounts.values()]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(first=follows, steps=steps)
 def test_laws_2_3_7_and_8_hold_for_any_sequence(first: Follow, steps: list[Step]) -> None:
     story = Story(ids=dead_admitters_ids())
@@ -296,7 +297,7 @@ def test_laws_2_3_7_and_8_hold_for_any_sequence(first: Follow, steps: list[Step]
     story.end_everything()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(first=follows, steps=st.lists(st.one_of(asks, asks, ends), max_size=60))
 def test_held_never_exceeds_the_shares_plus_the_common_part(
     first: Follow, steps: list[Step]
@@ -316,7 +317,7 @@ def test_held_never_exceeds_the_shares_plus_the_common_part(
         )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(first=lendings, steps=small_steps)
 def test_what_was_lent_comes_back_unless_nothing_preemptible_is_left(
     first: Follow, steps: list[Step]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from admission.core.answers import Admitted
 from schemas.reservations import SettleBody
 from schemas.specs import ServiceClass
 from schemas.units import NOTHING_HELD, Held, Resources
+from tests.property.examples import examples
 from tests.unit.admission.pools import FLOOR, HERE, POOL, THERE, World, entitlement, pool, state
 
 CAPACITY = Resources(2_000, 200_000, 20)
@@ -84,7 +85,7 @@ class Pair:
         return total
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(steps=steps)
 def test_slots_and_kv_held_never_exceed_capacity(steps: list[tuple[str, str, int]]) -> None:
     pair = Pair()

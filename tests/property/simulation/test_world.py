@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.pools import Pool
@@ -32,6 +32,7 @@ from simulation.world.scenario import (
 )
 from simulation.world.story import Story
 from simulation.world.world import World
+from tests.property.examples import examples
 from tests.unit.simulation.worlds import PAPER_POOL, SPEC
 
 MakePolicy = Callable[[Pool], Policy]
@@ -134,7 +135,7 @@ class Ledger:
     behaviour=behaviours,
     timeline=timelines,
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_every_request_ends_in_exactly_one_way(
     name: str, seed: int, behaviour: Behaviour, timeline: tuple[ReplicaChange, ...]
 ) -> None:
@@ -161,7 +162,7 @@ def test_every_request_ends_in_exactly_one_way(
     behaviour=behaviours,
     timeline=timelines,
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_what_is_settled_was_metered_and_nothing_is_settled_twice(
     seed: int, limit: int, behaviour: Behaviour, timeline: tuple[ReplicaChange, ...]
 ) -> None:
@@ -180,7 +181,7 @@ def test_what_is_settled_was_metered_and_nothing_is_settled_twice(
 
 
 @given(name=st.sampled_from(sorted(POLICIES)), seed=st.integers(0, 1_000), timeline=timelines)
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_no_more_run_than_there_are_slots_and_no_slot_is_idle_while_a_request_waits(
     name: str, seed: int, timeline: tuple[ReplicaChange, ...]
 ) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.pools import Pool
 from schemas.specs import Leases, ServiceClass
 from schemas.units import NOTHING, US_PER_S, Resources
+from tests.property.examples import examples
 from tests.property.streams_core.admitter import stock
 from tests.property.streams_core.world import World
 from tests.unit.streams_core.pools import entitlement, pool_of
@@ -53,8 +54,8 @@ POOLS = {"never lent": NEVER_LENT, "lent": LENT, "no burst": NO_BURST}
 
 seeds = st.integers(0, 10**6)
 admitters = pytest.mark.parametrize("admitters", [1, 2, 4, 8])
-few = settings(max_examples=3, deadline=None)
-some = settings(max_examples=6, deadline=None)
+few = examples(3)
+some = examples(6)
 
 
 def with_leases(name: str, leases: Leases) -> Pool:
@@ -106,7 +107,7 @@ def test_the_bound_covers_those_who_are_cut_off_beyond_lease_and_hold(
 
 @pytest.mark.parametrize("admitters", [2, 4])
 @given(seed=seeds, pool=st.sampled_from(sorted(POOLS)))
-@settings(max_examples=8, deadline=None)
+@examples(8)
 def test_the_bound_covers_what_the_killed_admitted_since_their_last_report(
     admitters: int, seed: int, pool: str
 ) -> None:
