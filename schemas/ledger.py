@@ -16,7 +16,7 @@ from schemas.specs import ServiceClass
 from schemas.state import AdmissionState
 from schemas.units import NO_TOKENS, NOTHING, NOTHING_HELD, Held, Resources, TokenCounts
 from schemas.verdicts import VerdictCounts
-from schemas.wire import decode_union
+from schemas.wire import union_decoder
 
 
 class WindowTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -36,7 +36,9 @@ class WindowTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         )
 
 
-class TotalsEntry(msgspec.Struct, frozen=True, kw_only=True, tag="totals", tag_field="kind"):
+class TotalsEntry(
+    msgspec.Struct, frozen=True, kw_only=True, tag="totals", tag_field="kind", gc=False
+):
     """Everything an entitlement ever consumed (key ``t|pool|entitlement|generation``)."""
 
     pool: str
@@ -52,6 +54,7 @@ class WindowEntry(
     omit_defaults=True,
     tag="minute",
     tag_field="kind",
+    gc=False,
     rename={"start_us": "minute_us"},
 ):
     """One window ``[start_us, start_us + window_us)`` of one entitlement by event time.
@@ -253,7 +256,10 @@ class TickRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The tick owner's clock: until then (one lease after a takeover) no share is raised."""
 
 
+_decode_entry = union_decoder(LedgerEntry)
+
+
 def decode_entry(raw: bytes) -> LedgerEntry:
     """Return the record of table ``consumption`` that ``raw`` holds."""
-    entry: LedgerEntry = decode_union(raw, LedgerEntry)
+    entry: LedgerEntry = _decode_entry(raw)
     return entry

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Position(msgspec.Struct, frozen=True, order=True):
+class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where an event stands: log epoch, partition, offset, index inside a framed record."""
 
     epoch: int

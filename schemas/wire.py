@@ -5,6 +5,7 @@ Unknown fields are ignored, so that an older reader can follow a newer writer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -36,6 +37,19 @@ def decode_union(raw: bytes, kind: Any) -> Any:
         return _decoder(kind).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedEventError("malformed", str(error)) from error
+
+
+def union_decoder(kind: Any) -> Callable[[bytes], Any]:
+    """Return ``decode_union`` for one kind: what reads many does not look the decoder up again."""
+    decode_one = _decoder(kind).decode
+
+    def decode_raw(raw: bytes) -> Any:
+        try:
+            return decode_one(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedEventError("malformed", str(error)) from error
+
+    return decode_raw
 
 
 @cache

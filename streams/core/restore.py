@@ -161,21 +161,23 @@ class Restored:
 
 def restore(raw: Iterable[tuple[bytes, bytes]]) -> Restored:
     """Return the states of one partition from its changelog records, in any order."""
-    winners: dict[bytes, tuple[LedgerEntry, int]] = {}
+    entries: dict[bytes, LedgerEntry] = {}
+    generations: dict[bytes, int] = {}
     superseded: list[bytes] = []
     for key, value in raw:
-        base, generation = stored_key(key)
+        base, _, suffix = key.rpartition(b"|")
+        generation = int(suffix)
         entry = decode_entry(value)
-        winner = winners.get(base)
-        if winner is None or (entry.position, generation) > (winner[0].position, winner[1]):
-            if winner is not None:
-                superseded.append(bytes(StoredKey(base, winner[1])))
-            winners[base] = (entry, generation)
-        else:
-            superseded.append(key)
-    entries = [entry for entry, _ in winners.values()]
-    generations = {base: generation for base, (_, generation) in winners.items()}
-    return Restored(_states(entries), generations, tuple(superseded))
+        known = entries.get(base)
+        if known is not None:
+            former = generations[base]
+            if (entry.position, generation) <= (known.position, former):
+                superseded.append(key)
+                continue
+            superseded.append(bytes(StoredKey(base, former)))
+        entries[base] = entry
+        generations[base] = generation
+    return Restored(_states(entries.values()), generations, tuple(superseded))
 
 
 def _states(entries: Iterable[LedgerEntry]) -> States:
