@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from schemas.ledger import LineEntry, PartitionEntry, TotalsEntry, WindowEntry, WindowTotals
 from schemas.positions import Position
 from schemas.rollups import Rollup
+from schemas.units import US_PER_S
 from schemas.verdicts import JudgedThrough, Verdict, VerdictCounts
 from streams.core.judge import Bench
 from streams.core.lines import Line, LineKey, lines_to_drop, numbered_entry
@@ -33,7 +35,10 @@ from streams.core.outcome import (
 from streams.core.tally import Desk, Tally, increments
 from streams.core.windows import closed_windows, rollup_of, slots_entered
 
-ALL_SIZES = tuple(range(SIZES))
+ALL_SIZES: Final = tuple(range(SIZES))
+
+HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
+"""For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,6 @@ class Closing:
     stored_us: int
     clock_us: int
     event_us_max: int
-    horizon_us: int
     verdicts: tuple[Verdict, ...]
     orders: tuple[Rollup, ...]
     forwards: tuple[Forward, ...]
@@ -214,12 +218,19 @@ def _latest(orders: Iterable[Rollup]) -> list[Rollup]:
     return list(latest.values())
 
 
+def horizon_of(specs: Specs) -> int:
+    """Return for how many microseconds of stored time an id must be remembered."""
+    meterings = [pool.metering for pool in specs.values()]
+    seconds = (each.acceptance_horizon_seconds + each.future_seconds_max for each in meterings)
+    return max(HORIZON_DEFAULT_US, *(each * US_PER_S for each in seconds), 0)
+
+
 def _gone(closing: Closing, touched: set[LineKey]) -> tuple[tuple[LineKey, ...], bool]:
     """Return the lines to forget; looked at once per minute of the broker's clock."""
     before = closing.before
     if before is None or before.clock_us // MINUTE_US == closing.clock_us // MINUTE_US:
         return (), False
-    before_us = closing.clock_us - closing.horizon_us
+    before_us = closing.clock_us - horizon_of(closing.bench.specs)
     gone, by_room = lines_to_drop(closing.states.lines, before_us=before_us)
     return tuple(key for key in gone if key not in touched), by_room
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from schemas.errors import MalformedEventError
 from schemas.positions import Position
-from schemas.units import US_PER_MS, US_PER_S
+from schemas.units import US_PER_MS
 from schemas.usage import (
     Headers,
     UsageEvent,
@@ -26,7 +26,7 @@ from schemas.usage import (
     split_frame,
 )
 from schemas.verdicts import VerdictCounts, VerdictKind
-from streams.core.closing import Closing, close, publish_rest
+from streams.core.closing import HORIZON_DEFAULT_US, Closing, close, horizon_of, publish_rest
 from streams.core.judge import NOTHING_BOUND, Bench, Bound, Record, Ruling, Specs, judge
 from streams.core.letters import Letters
 from streams.core.marks import (
@@ -48,9 +48,6 @@ MARKS_MAX_DEFAULT: Final = 1_000_000
 """Marks kept per partition; beyond it the acceptance horizon shrinks, audibly."""
 
 SPECIAL_HEADERS: Final = ("ce_", "tokenpools-")
-
-HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
-"""For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +110,13 @@ def _begin(states: States, *, specs: Specs, place: Place, bound: Bound, dropped:
 def _to_drop(
     states: States, records: Sequence[Record], *, specs: Specs, limits: Limits
 ) -> tuple[int, bool]:
-    if not records:
+    if not records or not states.marks.blocks:
         return 0, False
-    before_us = records[0].timestamp * US_PER_MS - horizon_of(specs)
+    stored_us = records[0].timestamp * US_PER_MS
+    before_us = stored_us - HORIZON_DEFAULT_US
+    if states.marks.blocks[0].stored_us < before_us:
+        before_us = stored_us - horizon_of(specs)
     return states.marks.to_drop(before_us=before_us, budget=limits.marks_max)
-
-
-def horizon_of(specs: Specs) -> int:
-    """Return for how many microseconds of stored time an id must be remembered."""
-    meterings = [pool.metering for pool in specs.values()]
-    seconds = (each.acceptance_horizon_seconds + each.future_seconds_max for each in meterings)
-    return max(HORIZON_DEFAULT_US, *(each * US_PER_S for each in seconds), 0)
 
 
 # --- one record ---------------------------------------------------------------------------------
@@ -264,7 +257,6 @@ def _closing(work: Work, *, place: Place) -> Closing:
         stored_us=work.last_stored_us,
         clock_us=work.clock_us,
         event_us_max=work.event_us_max,
-        horizon_us=horizon_of(work.bench.specs),
         verdicts=tuple(work.verdicts),
         orders=tuple(work.orders),
         forwards=tuple(work.forwards),
