@@ -17,7 +17,7 @@ from schemas.positions import Position
 from schemas.rollups import Rollup
 from schemas.units import US_PER_S
 from schemas.verdicts import JudgedThrough, Verdict, VerdictCounts
-from streams.core.judge import Bench
+from streams.core.judge import Bench, Specs
 from streams.core.lines import Line, LineKey, lines_to_drop, numbered_entry
 from streams.core.marks import marks_entry, position_of_place
 from streams.core.memory import Memory
