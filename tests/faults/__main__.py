@@ -3,7 +3,7 @@
     python -m tests.faults                       # the long one: at least 200 kills
     python -m tests.faults --short               # less than two minutes
     python -m tests.faults --seed 7 --seeds 1    # one seed again
-    python -m tests.faults --self-check          # it must find a lost row and a lost event
+    python -m tests.faults --self-check          # it must find lost rows and a lost event
 
 Progress goes to the error stream, and logs to a folder that is kept when something failed.  The
 last line is ``faults: kills=... restarts=... events=... drift=...``; the exit status is 0 when the
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit status."""
     options = _options(arguments)
     if options.self_check:
-        return 0 if all(_finds(sabotage) for sabotage in ("event", "row")) else 1
+        return 0 if all(_finds(sabotage) for sabotage in ("event", "rows")) else 1
     scale = _scale(options)
     return _run(scale)
 
@@ -114,7 +114,7 @@ def _tell(campaign: Campaign) -> int:
 def _finds(sabotage: str) -> bool:
     """Lose something on purpose, and say whether the campaign noticed."""
     found = _run(QUIET, sabotage=sabotage) == 1
-    print(f"self-check: a lost {sabotage} is {'found' if found else 'NOT FOUND'}")
+    print(f"self-check: lost {sabotage}: {'found' if found else 'NOT FOUND'}")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from tests.faults.waiting import StuckError
 REQUEST_MS: Final = 30_000
 SEND_S_MAX: Final = 300.0
 """How long one wave may take, a broker that is away included."""
+SEND_ERRORS: Final = (KafkaError, OSError, TimeoutError)
 RETRY_S: Final = 0.5
 ABANDON_S: Final = 10.0
 
@@ -84,17 +86,18 @@ class Generator:
 
     async def _attempt(self, parcels: Wave) -> Wave:
         """Send the records and return those that nobody acknowledged, in their order."""
-        try:
+        begun: list[asyncio.Future[Any]] = []
+        with suppress(*SEND_ERRORS):
             producer = await self._connected()
-            futures = [await self._begin(producer, each) for each in parcels]
-            outcomes = await asyncio.gather(*futures, return_exceptions=True)
-        except (KafkaError, OSError, TimeoutError):
-            outcomes = [TimeoutError()] * len(parcels)
+            for parcel in parcels:
+                begun.append(await self._begin(producer, parcel))
+        outcomes = await asyncio.gather(*begun, return_exceptions=True)
         failed = [
             parcel
-            for parcel, outcome in zip(parcels, outcomes, strict=True)
+            for parcel, outcome in zip(parcels, outcomes, strict=False)
             if isinstance(outcome, BaseException)
         ]
+        failed += parcels[len(begun) :]
         if failed:
             await self._abandon()
             await asyncio.sleep(RETRY_S)
@@ -138,7 +141,7 @@ class Generator:
             try:
                 async with asyncio.timeout(ABANDON_S):
                     await producer.stop()
-            except (KafkaError, OSError, TimeoutError):
+            except SEND_ERRORS:
                 return
 
     def _send_foreign(self, parcels: Wave) -> None:

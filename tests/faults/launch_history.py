@@ -19,7 +19,7 @@ FUSE: Final = Fuse.from_env(os.environ)
 FIRST_TABLE: Final = "usage_raw"
 READING: Final = "event=partitions_assigned"
 SABOTAGE: Final = "FAULTS_SABOTAGE"
-"""Set by the campaign's check of itself: the first rows of usage are lost."""
+"""Set by the campaign's check of itself: half the rows of the first batch of usage are lost."""
 
 
 class FusedClient:
@@ -27,7 +27,7 @@ class FusedClient:
 
     def __init__(self, real: Any) -> None:
         self._real = real
-        self._loses_row = SABOTAGE in os.environ
+        self._loses_rows = SABOTAGE in os.environ
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -39,9 +39,9 @@ class FusedClient:
             FUSE.passes(Point.MID_INSERT)
         columns = context.data
         rows = len(columns[0])
-        if self._loses_row and is_first:
-            self._loses_row = False
-            context.data = _slice(columns, 1, rows)
+        if self._loses_rows and is_first and rows > 1:
+            self._loses_rows = False
+            context.data = _slice(columns, rows // 2, rows)
         elif rows > 1 and FUSE.due(Point.TORN_INSERT):
             context.data = _slice(columns, 0, rows // 2)
             self._real.data_insert(context)

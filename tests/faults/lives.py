@@ -86,7 +86,7 @@ class Lives:
                 about=fuse.get("about", ""),
             )
         environ = environment(self.options, clickhouse_dsn=self.clickhouse_dsn)
-        if self.sabotage == "row":
+        if self.sabotage == "rows":
             environ[SABOTAGE] = self.sabotage
         child = Child.start(
             f"tests.faults.launch_{kind}",
