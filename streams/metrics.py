@@ -69,7 +69,8 @@ HORIZON_CUTS: Final = Counter(
 )
 LOST: Final = Counter(
     "tokenpools_usage_lost_offsets_total",
-    "Offsets of usage that retention took before the partition's ledger had read them.",
+    "Offsets of usage that retention took before the ledger had read them, at every takeover that "
+    "finds them missing.",
     ["partition"],
 )
 TABLE_RECORDS: Final = Gauge(

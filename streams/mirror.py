@@ -90,9 +90,12 @@ class Mirror:
         self._measure(partition, shard)
 
     def write(self, partition: int, changes: Changes, first_offset: int = NOTHING) -> None:
-        """Put in what the broker acknowledged, in one record batch that begins there."""
+        """Put in what the broker acknowledged, in one record batch that begins there.
+
+        What was read meanwhile is not put in again: others may have changed it since.
+        """
         shard = self._shards.get(partition)
-        if shard is None:
+        if shard is None or NOTHING != first_offset <= shard.through:
             return
         for key, value in changes:
             _put(shard.records, key, value)

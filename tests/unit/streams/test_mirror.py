@@ -83,6 +83,14 @@ def test_own_writes_behind_another_workers_are_read_again() -> None:
     assert mirror.contents(1) == {b"a": b"mine, late", b"b": b"theirs"}
 
 
+def test_an_own_write_that_was_read_meanwhile_undoes_nothing() -> None:
+    mirror = assigned()
+    mirror.read(1, stored(0, (b"a", b"mine"), (b"a", None)), before=-1)
+    mirror.write(1, [(b"a", b"mine")], 0)
+
+    assert mirror.contents(1) == {}
+
+
 def test_a_standby_that_becomes_the_owner_goes_on_where_it_stood() -> None:
     mirror = assigned()
     mirror.read(1, stored(0, (b"a", b"1")), before=-1)
