@@ -40,6 +40,7 @@ class Sink:
         self._recounted_s = time.monotonic()
         self.writing: Batch | None = None
         """The batch that is being written."""
+        self.rows_taken = 0
 
     async def take(self, batch: Batch, *, generation: int) -> None:
         """Wait for the batch before this one, then begin to write this one."""
@@ -48,6 +49,7 @@ class Sink:
             self._writer.orders.look_again()
             self._generation = generation
         self.writing = batch
+        self.rows_taken += batch.rows_count
         self._flight = asyncio.create_task(self._deliver(batch, generation), name="history write")
 
     async def settle(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.integration.conftest import (  # noqa: F401 - fixtures
-    clickhouse_database,
-    clickhouse_dsn,
     kafka_bootstrap,
     kafka_jars,
-    local_clickhouse_dsn,
     topic_prefix,
+)
+from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures
+    clickhouse_database,
+    clickhouse_dsn,
+    local_clickhouse_dsn,
 )

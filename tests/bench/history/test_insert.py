@@ -1,4 +1,4 @@
-"""Rows per second from records to acknowledged rows, beside a bare columnar insert of the same rows.
+"""Rows per second from records to acknowledged rows, beside a bare insert of the same rows.
 
 The path is history's own: ``Reading`` decodes and fills batches while ``Sink`` inserts the one
 before and commits it.  The ceiling inserts the finished columns of the same batches, one after the
