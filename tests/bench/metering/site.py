@@ -71,6 +71,10 @@ class Site:
             self, options=replace(self.options, group_prefix=f"g{uuid.uuid4().hex[:8]}-")
         )
 
+    async def apply(self, *, tick_ms: int) -> None:
+        """Write the specs as ``tokenpools apply`` does, with this tick."""
+        await _apply(self.options, pool_records(self.traffic, tick_ms=tick_ms))
+
     async def drop(self) -> None:
         """Delete every topic."""
         async with _admin(self.options) as admin:
@@ -155,7 +159,6 @@ def _has_leaders(topic: Any) -> bool:
 
 
 async def _apply(options: KafkaOptions, pools: Iterable[PoolRecord]) -> None:
-    """Write the specs as ``tokenpools apply`` does."""
     topic = options.topic(POOLS)
     async with AIOKafkaProducer(
         **client_kwargs(options), acks="all", max_request_size=8 * 1_048_576

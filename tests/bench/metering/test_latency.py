@@ -22,7 +22,7 @@ from tests.bench.metering.traffic import Traffic
 from tests.integration.streams.loop import until
 
 TICK_MS: Final = 250
-PACED_S: Final = max(2, 20 * SCALE // 100)
+PACED_S: Final = max(2, 15 * SCALE // 100)
 READY_S_MAX: Final = 60.0
 
 pytestmark = pytest.mark.timeout(300)
