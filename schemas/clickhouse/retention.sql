@@ -13,8 +13,10 @@ ALTER TABLE rollups {{on_cluster}}
     MODIFY TTL toDateTime(window_start) + toIntervalMonth({{rollup_months}}),
         toDateTime(window_start) + toIntervalDay({{seconds_days}}) DELETE WHERE window_us < 60000000;
 
+-- An order leaves no later than its window, or it would be open again.
 ALTER TABLE rollup_orders {{on_cluster}}
-    MODIFY TTL toDateTime(window_start) + toIntervalMonth({{raw_months}});
+    MODIFY TTL toDateTime(window_start) + toIntervalMonth(least({{raw_months}}, {{rollup_months}})),
+        toDateTime(window_start) + toIntervalDay({{seconds_days}}) DELETE WHERE window_us < 60000000;
 
 -- Ticks: chargeback reads from them what was reserved and idle, for as long as it reads usage.
 ALTER TABLE ticks {{on_cluster}}

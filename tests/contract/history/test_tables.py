@@ -96,9 +96,9 @@ def test_files_are_numbered_without_a_gap_and_retention_comes_last() -> None:
     assert names[-1] == RETENTION_FILE
 
 
-def test_every_view_is_explained_above_it() -> None:
-    text = (FOLDER / "0008_views.sql").read_text()
-    lines = text.splitlines()
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.sql")), ids=lambda path: str(path.name))
+def test_every_view_is_explained_above_it(path: Path) -> None:
+    lines = path.read_text().splitlines()
     views = [index for index, line in enumerate(lines) if line.startswith("CREATE OR REPLACE VIEW")]
 
     assert [lines[index] for index in views if not lines[index - 1].startswith("--")] == []
