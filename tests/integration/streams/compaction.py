@@ -25,8 +25,9 @@ EAGER: Final = {
 }
 TRIGGER: Final = b"t|nobody|nothing|0"
 """A tombstone of a key that nobody has: writing it closes the segment before it."""
+CLEANER: Final = {"log.cleaner.backoff.ms": "500"}
+"""How long the broker's cleaner sleeps when it found nothing to do; 15 s otherwise."""
 CLEANER_S_MAX: Final = 90.0
-"""The cleaner looks for work every 15 s."""
 
 
 async def compact_ledger(options: KafkaOptions) -> None:
@@ -38,7 +39,7 @@ async def compact_ledger(options: KafkaOptions) -> None:
     before = await changelog_records(options)
     ends = {each.partition: each.offset for each in before}
     assert len(before) > len({(each.partition, each.key) for each in before})
-    await asyncio.to_thread(_configure, options.bootstrap, topic, EAGER)
+    await asyncio.to_thread(_configure, options.bootstrap, topic)
     producer = AIOKafkaProducer(**client_kwargs(options), acks="all")
     await producer.start()
 
@@ -58,12 +59,18 @@ async def compact_ledger(options: KafkaOptions) -> None:
         await producer.stop()
 
 
-def _configure(bootstrap: str, topic: str, settings: Mapping[str, str]) -> None:
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in settings.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+def _configure(bootstrap: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.incremental_alter_configs([resource]).values():
+    brokers = admin.list_topics(timeout=20.0).brokers
+    wanted = [_wanted(ResourceType.TOPIC, topic, EAGER)]
+    wanted += [_wanted(ResourceType.BROKER, str(number), CLEANER) for number in brokers]
+    for future in admin.incremental_alter_configs(wanted).values():
         future.result(timeout=20.0)
+
+
+def _wanted(kind: ResourceType, name: str, settings: Mapping[str, str]) -> ConfigResource:
+    entries = [
+        ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
+        for setting, value in settings.items()
+    ]
+    return ConfigResource(kind, name, incremental_configs=entries)

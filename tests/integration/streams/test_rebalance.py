@@ -11,6 +11,8 @@ from tests.integration.streams.conftest import StartWorker
 from tests.integration.streams.loop import Gateway, Worker, until
 
 ROUND_EVENTS = 200
+DEADLINE_S = 120.0
+"""The emitter takes what the processor has; a worker that starts beside it takes its time."""
 
 
 async def held_by(workers: Sequence[Worker]) -> list[int]:
@@ -27,10 +29,12 @@ async def shared(workers: Sequence[Worker]) -> None:
         counts = [each.get("", 0) for each in owned]
         return sum(counts) == 4 and all(counts)
 
-    await until(is_shared, what=f"{len(workers)} workers share the partitions", deadline_s=60.0)
+    await until(
+        is_shared, what=f"{len(workers)} workers share the partitions", deadline_s=DEADLINE_S
+    )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_worker_joins_and_one_leaves_under_load(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:
@@ -42,18 +46,18 @@ async def test_a_worker_joins_and_one_leaves_under_load(
 
     first, second = start_worker(), start_worker()
     for worker in (first, second):
-        await worker.wrote("event=started", deadline_s=60.0)
+        await worker.wrote("event=started", deadline_s=DEADLINE_S)
     await shared([first, second])
     loading = asyncio.create_task(load())
     third = start_worker()
-    await third.wrote("event=started", deadline_s=60.0)
+    await third.wrote("event=started", deadline_s=DEADLINE_S)
     await shared([first, second, third])
     status = await asyncio.to_thread(first.stop)
     await shared([second, third])
     calm.set()
     await loading
 
-    await gateway.ledger_agrees(deadline_s=90.0)
+    await gateway.ledger_agrees(deadline_s=DEADLINE_S)
     counts = await gateway.counts()
     assert status == 0
     assert "drain_timed_out" not in first.log.read_text()
