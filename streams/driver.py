@@ -91,6 +91,7 @@ class Delivery:
     poll_wait_ms: int
     poll_bytes_min: int
     poll_bytes_max: int
+    """Of one answer of the broker (compressed), and of one poll."""
     partition_bytes_max: int
     """Of one partition in one answer of the broker, compressed."""
     queued_bytes_max: int
@@ -108,6 +109,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         delivery = cast("Consumer", self.consumer).delivery
         consumer._fetch_max_wait_ms = delivery.poll_wait_ms
         consumer._fetch_min_bytes = delivery.poll_bytes_min
+        consumer._fetch_max_bytes = delivery.poll_bytes_max
         consumer._max_partition_fetch_bytes = delivery.partition_bytes_max
         return consumer
 

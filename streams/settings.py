@@ -35,7 +35,7 @@ class Settings:
     """How long the broker may wait for ``poll_bytes_min``."""
     poll_bytes_min: int = 65_536
     poll_bytes_max: int = 16 * MIB
-    """A poll ends with the record batch by which it has brought this much."""
+    """Of one answer of the broker; a poll ends with the record batch by which it has so much."""
     partition_bytes_max: int = 4 * MIB
     """Of one partition in one answer of the broker, compressed."""
     queued_bytes_max: int = 64 * MIB
@@ -76,6 +76,9 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
         marks_max=integer(
             environ, "TOKENPOOLS_MARKS_MAX", default=200_000, low=1_000, high=100_000_000
+        ),
+        poll_bytes_max=integer(
+            environ, "TOKENPOOLS_POLL_BYTES_MAX", default=16 * MIB, low=MIB, high=256 * MIB
         ),
         partition_bytes_max=integer(
             environ, "TOKENPOOLS_PARTITION_BYTES_MAX", default=4 * MIB, low=MIB, high=64 * MIB
