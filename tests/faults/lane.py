@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,9 @@ from tests.faults.waiting import StuckError, until
 PARTITIONS: Final = 4
 STEP_S_MAX: Final = 180.0
 ZOMBIE_S_MAX: Final = 30.0
-SETTLED_S_MAX: Final = 240.0
+SETTLED_S_MAX: Final = 900.0
+STILL_S_MAX: Final = 120.0
+"""How long nothing may move while a lane settles."""
 WINDOWS_S_MAX: Final = 60.0
 
 
@@ -247,27 +250,49 @@ class Lane:
             await self.lives.mourn(child)
 
     async def _settled(self) -> None:
+        """Wait for the ledger, history and the windows, for as long as they go on."""
         database = self.servers.database
 
-        async def ledger() -> bool:
-            return await observed.ledger_reach(self.options) == await observed.ends_of(self.options)
+        async def ledger() -> dict[int, int]:
+            return await observed.ledger_reach(self.options)
 
-        async def history() -> bool:
-            reach = await observed.history_reach(database, self.name)
-            return reach == await observed.ends_of(self.options)
+        async def history() -> dict[int, int]:
+            return await observed.history_reach(database, self.name)
 
         async def windows() -> bool:
             return await observed.windows_agree(database, self.name)
 
-        self.say(f"seed {self.seed}: waiting for the ledger")
-        await until(ledger, what="the ledger at the log's end", within_s=SETTLED_S_MAX, poll_s=1.0)
-        self.say(f"seed {self.seed}: waiting for history")
-        await until(history, what="history at the log's end", within_s=SETTLED_S_MAX, poll_s=1.0)
+        for what, reach in (("the ledger", ledger), ("history", history)):
+            self.say(f"seed {self.seed}: waiting for {what}")
+            await until(
+                self._at_end(reach),
+                what=f"{what} at the log's end",
+                within_s=SETTLED_S_MAX,
+                poll_s=1.0,
+            )
         self.say(f"seed {self.seed}: waiting for the windows")
         try:
             await until(windows, what="windows", within_s=WINDOWS_S_MAX, poll_s=1.0)
         except StuckError:
             return  # the oracle says which
+
+    def _at_end(
+        self, reach: Callable[[], Awaitable[dict[int, int]]]
+    ) -> Callable[[], Awaitable[bool]]:
+        """Return what says whether the log's end is reached; it fails when nothing moves."""
+        last: dict[int, int] = {}
+        moved_s = time.monotonic()
+
+        async def reached() -> bool:
+            nonlocal last, moved_s
+            now = await reach()
+            if now != last:
+                last, moved_s = now, time.monotonic()
+            elif time.monotonic() - moved_s > STILL_S_MAX:
+                raise StuckError(f"seed {self.seed}: nothing moved beyond {now}")
+            return now == await observed.ends_of(self.options)
+
+        return reached
 
 
 def events_of(outcomes: Sequence[Outcome]) -> int:

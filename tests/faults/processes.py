@@ -116,6 +116,6 @@ def environment(options: KafkaOptions, *, clickhouse_dsn: str) -> dict[str, str]
         "TOKENPOOLS_SESSION_TIMEOUT_MS": "6000",
         "TOKENPOOLS_HEARTBEAT_MS": "1000",
         "TOKENPOOLS_HISTORY_FLUSH_MS": "100",
-        "TOKENPOOLS_HISTORY_BATCH_ROWS_MAX": "2000",
+        "TOKENPOOLS_HISTORY_BATCH_ROWS_MAX": "20000",
         "CLICKHOUSE_DSN": clickhouse_dsn,
     }
