@@ -27,7 +27,7 @@ from tests.bench.metering.traffic import Numbers, Traffic, pool_names, usage_dat
 
 SLOT_S: Final = 0.01
 SLOT_EVENTS_MAX: Final = 1_024
-"""What fits one record batch per partition; what an overslept slot left is sent in the next ones."""
+"""What fits one record batch per partition; what an overslept slot left is sent in later ones."""
 
 
 class Pace(msgspec.Struct, frozen=True):
