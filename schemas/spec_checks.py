@@ -24,6 +24,8 @@ HALF_LIFE_S_MAX: Final = 604_800
 ALPHA_MAX: Final = 1_000
 WINDOW_SECONDS: Final = (1, 2, 5, 10, 15, 30)
 """Lengths of the shortest windows: they divide a minute."""
+LATENESS_S_MIN: Final = 5
+"""A window that nobody counted in may be opened so long after its end."""
 METERING_S_MAX: Final = 7 * 86_400
 """No longer than ``usage`` is kept."""
 
@@ -75,7 +77,7 @@ def check_metering(metering: Metering) -> None:
     for name, seconds, low in (
         ("acceptanceHorizonSeconds", metering.acceptance_horizon_seconds, 1),
         ("futureSecondsMax", metering.future_seconds_max, 0),
-        ("latenessSecondSeconds", metering.lateness_second_seconds, 1),
+        ("latenessSecondSeconds", metering.lateness_second_seconds, LATENESS_S_MIN),
     ):
         if not low <= seconds <= METERING_S_MAX:
             raise SpecError(f"{path}.{name}", f"must be between {low} and {METERING_S_MAX}")

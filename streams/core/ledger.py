@@ -39,9 +39,9 @@ from streams.core.marks import (
 )
 from streams.core.memory import Memory
 from streams.core.ordinary import count_all, ordinary
-from streams.core.outcome import Outcome, Place, States
+from streams.core.outcome import Outcome, Place, States, WindowSpan
 from streams.core.tally import Account, Desk
-from streams.core.windows import is_open, order_of
+from streams.core.windows import is_open, may_open, order_of
 from streams.core.work import Work, any_desk
 
 MARKS_MAX_DEFAULT: Final = 1_000_000
@@ -224,7 +224,7 @@ def _add_windows(
     data, place = event.data, place_of(position.offset, position.index)
     at_us = event.event_us
     spans = [(length_us, at_us - at_us % length_us) for length_us in desk.lengths_us]
-    owned = [is_open(span, clock_us=work.clock_us, pool=desk.pool) for span in spans]
+    owned = [_owns(work, desk, account, span) for span in spans]
     if all(owned):
         account.second(at_us // desk.window_us).add(data, place, desk)
         return
@@ -242,6 +242,15 @@ def _add_windows(
                     position=position,
                 )
             )
+
+
+def _owns(work: Work, desk: Desk, account: Account, span: WindowSpan) -> bool:
+    """Say whether the ledger counts in the window, rather than history."""
+    return is_open(span, clock_us=work.clock_us, pool=desk.pool) and (
+        may_open(span, clock_us=work.clock_us)
+        or work.states.window((span, account.key)) is not None
+        or account.counts_in(span)
+    )
 
 
 def _closing(work: Work, *, place: Place) -> Closing:

@@ -17,7 +17,7 @@ from schemas.usage import UsageData
 from streams.core.judge import NAME_CHARS_MAX
 from streams.core.lines import Line
 from streams.core.outcome import EntitlementKey, Increment, WindowSpan
-from streams.core.windows import UNSPECIFIED, lengths_of
+from streams.core.windows import OPENS_US, UNSPECIFIED, lengths_of
 
 DURATION_GRAIN_BITS: Final = 14
 """Production times are paid out in steps of 16 ms, rounded up."""
@@ -116,10 +116,11 @@ class Tally:
 class Account:
     """One entitlement in one fold."""
 
-    __slots__ = ("key", "late_tally", "seconds", "tenant", "windows")
+    __slots__ = ("key", "late_tally", "second_us", "seconds", "tenant", "windows")
 
-    def __init__(self, key: EntitlementKey, tenant: str) -> None:
+    def __init__(self, key: EntitlementKey, tenant: str, *, second_us: int) -> None:
         self.key = key
+        self.second_us = second_us
         self.tenant = tenant
         self.seconds: dict[int, Tally] = {}
         """By number of the second window: events all of whose windows are open."""
@@ -141,6 +142,15 @@ class Account:
     def window(self, span: WindowSpan) -> Tally:
         """Return the tally of a window that such an event still counts in."""
         return self.windows.setdefault(span, Tally())
+
+    def counts_in(self, span: WindowSpan) -> bool:
+        """Say whether an event of this fold counts in the window already."""
+        window_us, start_us = span
+        if span in self.windows:
+            return True
+        return any(
+            start_us <= number * self.second_us < start_us + window_us for number in self.seconds
+        )
 
     def total(self) -> Tally:
         """Return what was added to the entitlement's totals; no events: nothing was."""
@@ -209,8 +219,8 @@ class Desk:
         self.window_us = self.lengths_us[0]
         self.future_us = metering.future_seconds_max * US_PER_S
         shortest = min(metering.lateness_second_seconds, metering.acceptance_horizon_seconds)
-        self.open_us = shortest * US_PER_S
-        """An event that is no older has all its windows open and is within the horizon."""
+        self.open_us = min(shortest * US_PER_S, OPENS_US)
+        """An event that is no older is within the horizon, and its windows are or may be open."""
         self.input_ppm = weights.input_ppm
         self.cache_read_ppm = weights.cache_read_ppm
         self.cache_write_ppm = weights.cache_write_ppm
@@ -223,7 +233,7 @@ class Desk:
             return None
         account = self.accounts.get(entitlement)
         if account is None:
-            account = Account((self.name, entitlement), known.tenant)
+            account = Account((self.name, entitlement), known.tenant, second_us=self.window_us)
             self.accounts[entitlement] = account
         return account
 
@@ -231,7 +241,11 @@ class Desk:
         """Return the account of an event that is accepted, specified or not."""
         account = self.account(data.entitlement) or self.unlisted.get(data.entitlement)
         if account is None:
-            account = Account((self.name, data.entitlement), data.tenant[:NAME_CHARS_MAX])
+            account = Account(
+                (self.name, data.entitlement),
+                data.tenant[:NAME_CHARS_MAX],
+                second_us=self.window_us,
+            )
             self.unlisted[data.entitlement] = account
         return account
 

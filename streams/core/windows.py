@@ -32,6 +32,13 @@ from streams.core.outcome import (
 SLOTS_US: Final = (US_PER_S, 5 * US_PER_S, 60 * US_PER_S)
 """By size: windows that changed are published when the broker's clock enters the next slot."""
 
+OPENS_US: Final = 5 * US_PER_S
+"""For so long after its end a window that nobody has counted in may still be opened.
+
+After that its first event is ordered from history: the window may have been closed under another
+lateness, and would begin at nothing.  No lateness is shorter.
+"""
+
 UNSPECIFIED: Final = Metering()
 """How long windows are kept when their pool is no longer specified."""
 
@@ -56,6 +63,11 @@ def is_open(span: WindowSpan, *, clock_us: int, pool: Pool | None) -> bool:
     """Say whether the ledger owns the window at the broker's time ``clock_us``."""
     window_us, start_us = span
     return clock_us < start_us + window_us + lateness_us(window_us, pool)
+
+
+def may_open(span: WindowSpan, *, clock_us: int) -> bool:
+    """Say whether the ledger may begin to own a window that it does not hold."""
+    return clock_us < span[0] + span[1] + OPENS_US
 
 
 def closed_windows(

@@ -22,7 +22,7 @@ from streams.core.marks import BLOCK_MARKS_MIN
 from streams.core.outcome import Outcome, Place, States, apply
 from streams.core.restore import restore
 from streams.core.tally import DURATION_GRAIN_BITS
-from streams.core.windows import sliding
+from streams.core.windows import OPENS_US, sliding
 from tests.unit.streams.builders import (
     HOME,
     NOW_US,
@@ -163,8 +163,11 @@ def test_a_late_event_counts_in_the_totals_and_orders_the_windows_that_are_close
     age_s: int, owned: tuple[int, ...]
 ) -> None:
     event_us = NOW_US - age_s * US_PER_S
+    states = folded([record(usage(0, output=0, event_us=event_us), 0, stored_us=event_us)])
 
-    outcome = once(usage(1, output=9, event_us=event_us))
+    outcome = fold(
+        states, [record(usage(1, output=9, event_us=event_us), 1)], specs=SPECS, place=PLACE
+    )
 
     orders = [each for each in outcome.rollups if each.order]
     ordered = [length for length in (SECOND_US, MINUTE_US, HOUR_US) if length not in owned]
@@ -173,7 +176,24 @@ def test_a_late_event_counts_in_the_totals_and_orders_the_windows_that_are_close
     assert [(each.window_us, each.window_start_us) for each in orders] == _windows_at(
         event_us, *ordered
     )
-    assert {each.version for each in orders} <= {Position(0, HOME, 0)}
+    assert {each.version for each in orders} <= {Position(0, HOME, 1)}
+
+
+@pytest.mark.parametrize("age_s", [7, 100, 500])
+def test_a_window_is_not_opened_long_after_its_end_whatever_its_lateness(age_s: int) -> None:
+    """It may have been closed when the spec allowed less: it would begin at nothing."""
+    event_us = NOW_US - age_s * US_PER_S
+
+    outcome = once(usage(1, event_us=event_us))
+
+    passed = [
+        span
+        for span in _windows_at(event_us, SECOND_US, MINUTE_US, HOUR_US)
+        if sum(span) + OPENS_US <= NOW_US
+    ]
+    orders = [each for each in outcome.rollups if each.order]
+    assert passed
+    assert [(each.window_us, each.window_start_us) for each in orders] == passed
 
 
 def test_a_window_leaves_the_table_once_its_lateness_has_passed() -> None:
