@@ -111,6 +111,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     """Offset of the record on ``pools``; 0 for a spec that was never published."""
     digest: str = ""
+    applied_us: int = 0
+    """When it was applied; 0 for a spec that was never published."""
 
 
 def compile_pool(record: PoolRecord, *, version: int = 0) -> Pool:
@@ -141,6 +143,7 @@ def compile_pool(record: PoolRecord, *, version: int = 0) -> Pool:
         entitlements=entitlements,
         version=version,
         digest=record.digest or digest_of(record),
+        applied_us=record.applied_us,
     )
 
 

@@ -247,7 +247,7 @@ def _add_windows(
 def _owns(work: Work, desk: Desk, account: Account, span: WindowSpan) -> bool:
     """Say whether the ledger counts in the window, rather than history."""
     return is_open(span, clock_us=work.clock_us, pool=desk.pool) and (
-        may_open(span, clock_us=work.clock_us)
+        may_open(span, clock_us=work.clock_us, pool=desk.pool)
         or work.states.window((span, account.key)) is not None
         or account.counts_in(span)
     )

@@ -65,6 +65,7 @@ def count_all(work: Work, arrivals: Iterable[Arrival]) -> int:  # noqa: C901, PL
             or end_us < floor_us
             or end_us - stored_us > desk.future_us
             or clock_us - end_us >= desk.open_us
+            or end_us < desk.opens_us
         ):
             break
         line = desk.lines.get(event.source)

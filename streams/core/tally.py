@@ -17,7 +17,7 @@ from schemas.usage import UsageData
 from streams.core.judge import NAME_CHARS_MAX
 from streams.core.lines import Line
 from streams.core.outcome import EntitlementKey, Increment, WindowSpan
-from streams.core.windows import OPENS_US, UNSPECIFIED, lengths_of
+from streams.core.windows import UNSPECIFIED, lengths_of
 
 DURATION_GRAIN_BITS: Final = 14
 """Production times are paid out in steps of 16 ms, rounded up."""
@@ -199,6 +199,7 @@ class Desk:
         "lines",
         "name",
         "open_us",
+        "opens_us",
         "output_ppm",
         "pool",
         "unlisted",
@@ -219,8 +220,10 @@ class Desk:
         self.window_us = self.lengths_us[0]
         self.future_us = metering.future_seconds_max * US_PER_S
         shortest = min(metering.lateness_second_seconds, metering.acceptance_horizon_seconds)
-        self.open_us = min(shortest * US_PER_S, OPENS_US)
-        """An event that is no older is within the horizon, and its windows are or may be open."""
+        self.open_us = shortest * US_PER_S
+        """An event that is no older is within the horizon, and its windows are not closed."""
+        self.opens_us = 0 if pool is None else pool.applied_us
+        """Windows with later events may be opened."""
         self.input_ppm = weights.input_ppm
         self.cache_read_ppm = weights.cache_read_ppm
         self.cache_write_ppm = weights.cache_write_ppm

@@ -33,10 +33,11 @@ SLOTS_US: Final = (US_PER_S, 5 * US_PER_S, 60 * US_PER_S)
 """By size: windows that changed are published when the broker's clock enters the next slot."""
 
 OPENS_US: Final = 5 * US_PER_S
-"""For so long after its end a window that nobody has counted in may still be opened.
+"""For so long after its end a window may be opened whatever the spec said when it ended.
 
-After that its first event is ordered from history: the window may have been closed under another
-lateness, and would begin at nothing.  No lateness is shorter.
+A window that ended before the present spec was applied may have been closed under a shorter
+lateness, and would begin at nothing: after this its first event is ordered from history.  No
+lateness is shorter.
 """
 
 UNSPECIFIED: Final = Metering()
@@ -65,9 +66,10 @@ def is_open(span: WindowSpan, *, clock_us: int, pool: Pool | None) -> bool:
     return clock_us < start_us + window_us + lateness_us(window_us, pool)
 
 
-def may_open(span: WindowSpan, *, clock_us: int) -> bool:
+def may_open(span: WindowSpan, *, clock_us: int, pool: Pool | None) -> bool:
     """Say whether the ledger may begin to own a window that it does not hold."""
-    return clock_us < span[0] + span[1] + OPENS_US
+    ends_us = span[0] + span[1]
+    return clock_us < ends_us + OPENS_US or (pool is not None and ends_us > pool.applied_us)
 
 
 def closed_windows(
