@@ -8,6 +8,7 @@ from the changelog.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,9 @@ STOP_S_MAX: Final = 8.0
 DRAIN_S_MAX: Final = 6.0
 """How long a stop waits for what is under way; what is left is folded again by the next owner."""
 WATCH_S: Final = 0.2
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""A poll makes tens of thousands of objects that die together, and nothing in them is a cycle:
+with Python's own thresholds (700, 10, 10) the collector walks them again and again."""
 
 
 class FaustEndedError(TokenpoolsError):
@@ -48,6 +52,7 @@ class FaustEndedError(TokenpoolsError):
 def run(settings: Settings, *, publisher_type: type[Publisher] = Publisher) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
     logs.configure()
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         status = asyncio.run(_run(settings, publisher_type))
     except KeyboardInterrupt:
@@ -82,7 +87,7 @@ async def _run(settings: Settings, publisher_type: type[Publisher]) -> int:
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` until it fails or ``stop`` is set."""
+    """Run ``work`` until it fails or ``stop`` is set; only then may it be cancelled."""
     working = asyncio.create_task(work, name="work")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,8 +97,9 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     await asyncio.gather(stopping, return_exceptions=True)
     try:
         await working
-    except asyncio.CancelledError:
-        return
+    except asyncio.CancelledError as error:
+        if not stop.is_set():
+            raise FaustEndedError("the work was cancelled, and nobody asked it to stop") from error
 
 
 async def _work(settings: Settings, publisher_type: type[Publisher]) -> None:
