@@ -31,6 +31,7 @@ from schemas.topics import (
 )
 from schemas.verdicts import JudgedThrough, decode_verdict
 from schemas.wire import decode
+from streams.history.judged import Judged
 from streams.history.settled_rows import settled_rows
 from streams.history.tables import TABLE_OF, TABLES, Row, columns_of
 from streams.history.tick_rows import (
@@ -44,6 +45,7 @@ from streams.history.usage_columns import Column, KafkaRecord, UsageColumns
 from streams.history.usage_rows import (
     ReadRow,
     RollupOrderRow,
+    VerdictRow,
     judged_row,
     order_row,
     rollup_row,
@@ -93,6 +95,12 @@ class Batch:
     malformed: dict[str, int] = field(default_factory=dict)
     """Records (of ``usage``: events) that could not be read, by topic."""
     usage: UsageColumns = field(init=False)
+    generation: int = 0
+    """Of the assignment under which the records were read."""
+    judged: Judged = field(default_factory=Judged)
+    """Through which offset the partitions are judged by the marks of this batch."""
+    void: int = 0
+    """Verdicts on positions that a mark of this batch had judged past already."""
 
     def __post_init__(self) -> None:
         self.usage = UsageColumns(self.epoch)
@@ -150,7 +158,7 @@ class Batch:
 
     def _rows(self, topic: str, record: KafkaRecord, value: bytes) -> list[Row]:
         if topic == VERDICTS:
-            return _verdicts(value, written_ms=record.timestamp)
+            return self._verdicts(value, written_ms=record.timestamp)
         if topic == ADMITTER_REPORTS:
             report = decode(value, AdmitterReport)
             return [*settled_rows(report, stored_ms=record.timestamp)]
@@ -161,6 +169,22 @@ class Batch:
             return []
         return [*entitlement_rows(message, offset=record.offset, stored_ms=record.timestamp)]
 
+    def _verdicts(self, value: bytes, *, written_ms: int) -> list[Row]:
+        message = decode_verdict(value)
+        if not self.judged.holds(message):
+            self.void += 1
+            return []
+        if isinstance(message, JudgedThrough):
+            return [judged_row(message)]
+        return [verdict_row(message, written_ms=written_ms)]
+
+    def leave_out(self, judged: Judged) -> None:
+        """Leave out the verdicts on positions that were judged past before this batch."""
+        verdicts = [VerdictRow(*row) for row in self.rows["verdicts"]]
+        held = judged.held(verdicts)
+        self.void += len(verdicts) - len(held)
+        self.rows["verdicts"] = [*held]
+
     def _put(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self.rows[TABLE_OF[type(row)]].append(row)
@@ -169,13 +193,6 @@ class Batch:
     def _count_malformed(self, topic: str, count: int) -> None:
         if count:
             self.malformed[topic] = self.malformed.get(topic, 0) + count
-
-
-def _verdicts(value: bytes, *, written_ms: int) -> list[Row]:
-    message = decode_verdict(value)
-    if isinstance(message, JudgedThrough):
-        return [judged_row(message)]
-    return [verdict_row(message, written_ms=written_ms)]
 
 
 def _rollups(value: bytes) -> list[Row]:

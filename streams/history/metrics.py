@@ -11,6 +11,10 @@ ROWS = Counter(
     "Rows that ClickHouse acknowledged, repeats included",
     ["table"],
 )
+VOID = Counter(
+    "tokenpools_history_void_verdicts_total",
+    "Verdicts left out because their position had been judged past: repeats, or a former owner's.",
+)
 MALFORMED = Counter(
     "tokenpools_history_malformed_total",
     "Records (of usage: events) that could not be read and gave no row",

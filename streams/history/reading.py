@@ -75,8 +75,8 @@ class Reading:
         self._renew()
 
     def _renew(self) -> None:
-        self._batch = Batch(epoch=self._epoch)
         self._generation = self._feed.generation
+        self._batch = Batch(epoch=self._epoch, generation=self._generation)
         self._since_s = time.monotonic()
 
     def _is_full(self) -> bool:

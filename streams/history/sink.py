@@ -117,6 +117,7 @@ class Sink:
 def _count(batch: Batch) -> None:
     for table, rows in batch.rows_by_table.items():
         metrics.ROWS.labels(table).inc(rows)
+    metrics.VOID.inc(batch.void)
     for topic, count in batch.malformed.items():
         metrics.MALFORMED.labels(topic).inc(count)
     for (topic, partition), offset in batch.reaches.items():

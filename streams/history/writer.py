@@ -17,10 +17,15 @@ from schemas.connections import ClickHouseOptions
 from streams.history import metrics
 from streams.history.batch import Batch, Block
 from streams.history.client import connect, reaching
+from streams.history.judged import Judged
 from streams.history.orders import Orders
 
 INSERT_SETTINGS: Final[Mapping[str, int]] = {"optimize_on_insert": 0}
 """Rows of one key may stand twice in a new part: every reader says FINAL, and merges are later."""
+
+JUDGED: Final = """
+SELECT epoch, partition, max(record_offset) FROM judged_through GROUP BY epoch, partition
+"""
 
 
 class Writer:
@@ -30,6 +35,8 @@ class Writer:
         self._options = options
         self._inserter: Inserter | None = None
         self._orders = Orders()
+        self._judged = Judged()
+        self._judged_generation = -1
 
     @property
     def orders(self) -> Orders:
@@ -42,11 +49,24 @@ class Writer:
         Raises ``UnavailableError`` when nobody answers.
         """
         with self._connected() as inserter:
+            batch.leave_out(self._judged_before(batch, inserter.client))
             for block in batch.blocks():
                 inserter.insert(block)
+            self._judged.merge(batch.judged)
             self._orders.take(batch.orders)
             if self._orders.may_wait:
                 metrics.RECOUNTED.inc(self._orders.recount(inserter.client))
+
+    def _judged_before(self, batch: Batch, client: Client) -> Judged:
+        """Return the marks of everything that was read before the batch.
+
+        After a change of the assignment others have written meanwhile: ClickHouse says what.
+        """
+        if self._judged_generation != batch.generation:
+            rows = client.query(JUDGED).result_rows
+            self._judged = Judged({(epoch, partition): offset for epoch, partition, offset in rows})
+            self._judged_generation = batch.generation
+        return self._judged
 
     def recount(self) -> None:
         """Count again what waits for nothing but judgement; blocks and raises as ``write``."""

@@ -25,7 +25,7 @@ from tests.integration.history.logs import (
     cuts,
     made,
 )
-from tests.integration.history.records import EPOCH, PARTITION
+from tests.integration.history.records import EPOCH, PARTITION, batch, refused
 
 SEED: Final = 6
 VIEWS: Final = {
@@ -295,3 +295,14 @@ def test_a_sliding_window_is_the_sum_of_its_whole_seconds(
     ]
     assert gold == [each for each in found if each.entitlement == "gold"]
     assert {each.judged_through for each in found} <= {len(log.records[USAGE]) - 1}
+
+
+def test_what_a_former_owner_says_after_the_judgement_changes_nothing(
+    database: ClickHouseOptions, log: Log
+) -> None:
+    write(database, batch(usage=log.records[USAGE], verdicts=log.records[VERDICTS]))
+    before = seen(database)
+
+    write(database, batch(verdicts=[refused(offset) for offset in range(8)]))
+
+    assert seen(database) == before

@@ -103,3 +103,12 @@ def test_a_verdict_that_names_no_time_is_dated_by_its_own_record() -> None:
     batch.add(VERDICTS, 0, [Stored(0, encode(verdict), timestamp=1_700_000_000_123)])
 
     assert VerdictRow(*batch.rows["verdicts"][0]).stored_at == 1_700_000_000_123_000
+
+
+def test_a_verdict_on_a_position_that_was_judged_past_is_void() -> None:
+    batch = Batch(epoch=1)
+
+    batch.add(VERDICTS, 0, [refused(3), judged_mark(5), refused(4), refused(6)])
+
+    offsets = [row[2] for row in rows_of(batch, "verdicts")]
+    assert (offsets, batch.void) == ([3, 6], 1)
