@@ -27,7 +27,7 @@ class Settings:
     metrics_port: int = 0
     """0: no metrics are served."""
     metrics_host: str = "127.0.0.1"
-    marks_max: int = 200_000
+    marks_max: int = 1_000_000
     """Dedupe marks per partition; beyond it the acceptance horizon shrinks."""
     poll_pace_ms: int = 25
     """Pause between two polls, so that a poll brings more than a record."""
@@ -75,7 +75,7 @@ def from_env(environ: Mapping[str, str], *, read_text: ReadText) -> Settings:
         metrics_port=integer(environ, "TOKENPOOLS_METRICS_PORT", default=0, low=0, high=65_535),
         metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
         marks_max=integer(
-            environ, "TOKENPOOLS_MARKS_MAX", default=200_000, low=1_000, high=100_000_000
+            environ, "TOKENPOOLS_MARKS_MAX", default=1_000_000, low=1_000, high=100_000_000
         ),
         poll_bytes_max=integer(
             environ, "TOKENPOOLS_POLL_BYTES_MAX", default=16 * MIB, low=MIB, high=256 * MIB
