@@ -11,11 +11,17 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from schemas.errors import RecoverableError
+
 FINISH_S_MAX: Final = 9.0
 """How long the end of a process may take once it works; the supervisor waits for 10 s."""
 
 Work = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
 """Called with ``stop`` and ``working`` of ``run_until_stopped``."""
+
+
+class CancelledUnaskedError(RecoverableError):
+    """A library cancelled our task, as aiokafka may when its broker dies: that is no clean end."""
 
 
 async def run_until_signal(work: Work) -> None:
@@ -52,6 +58,8 @@ async def run_until_stopped(
         await asyncio.wait({task})
         if not task.cancelled():
             task.result()
+        elif not stop.is_set():
+            raise CancelledUnaskedError("the work was cancelled, and nobody asked it to stop")
     finally:
         stopping.cancel()
         task.cancel()

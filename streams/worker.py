@@ -29,6 +29,7 @@ from streams.app import StreamsApp, Tables, build, connect, may_tick
 from streams.book import PoolBook
 from streams.core.ledger import Limits
 from streams.kafka import Publisher, wait_for_broker
+from streams.lifetime import CancelledUnaskedError
 from streams.meter import Meter
 from streams.pipeline import Pipeline
 from streams.settings import Settings
@@ -99,7 +100,9 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         await working
     except asyncio.CancelledError as error:
         if not stop.is_set():
-            raise FaustEndedError("the work was cancelled, and nobody asked it to stop") from error
+            raise CancelledUnaskedError(
+                "the work was cancelled, and nobody asked it to stop"
+            ) from error
 
 
 async def _work(settings: Settings, publisher_type: type[Publisher]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from streams.lifetime import run_until_stopped
+from streams.lifetime import CancelledUnaskedError, run_until_stopped
 
 SOON_S = 5.0
 
@@ -80,4 +80,14 @@ async def test_what_fails_by_itself_says_why() -> None:
     with pytest.raises(ValueError, match="why"):
         await run_until_stopped(
             fail(), stop=asyncio.Event(), working=asyncio.Event(), finish_s_max=SOON_S
+        )
+
+
+async def test_a_task_that_a_library_cancels_has_failed_and_not_ended_in_order() -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CancelledUnaskedError):
+        await run_until_stopped(
+            cancelled(), stop=asyncio.Event(), working=asyncio.Event(), finish_s_max=SOON_S
         )
