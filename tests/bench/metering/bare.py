@@ -58,6 +58,7 @@ class Bare:
             auto_offset_reset="earliest",
             max_poll_records=None,
             max_partition_fetch_bytes=settings.partition_bytes_max,
+            fetch_max_bytes=settings.poll_bytes_max,
             fetch_max_wait_ms=settings.poll_wait_ms,
             fetch_min_bytes=settings.poll_bytes_min,
             session_timeout_ms=SESSION_MS,

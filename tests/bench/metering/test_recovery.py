@@ -17,9 +17,10 @@ from typing import Final
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.topics import STREAMS_APP
 from streams.kafka import client_kwargs, log_bounds
 from tests.bench.figures import Figure
-from tests.bench.metering.child import Child, start_module, start_worker
+from tests.bench.metering.child import Child, start_worker
 from tests.bench.metering.drain import CHANGELOG, watch
 from tests.bench.metering.site import Site, build
 from tests.bench.metering.sizes import ROUNDS, SCALE
@@ -49,11 +50,10 @@ async def test_recovery(kafka_bootstrap: str, tmp_path: Path, figures: list[Figu
 
 
 async def fill(site: Site, folder: Path) -> None:
-    """Let the bare loop write the ledger's changelog."""
-    bare = "tests.bench.metering.bare"
-    child = start_module(bare, site, folder / "bare.log", changelog=CHANGELOG)
+    """Let a worker write the ledger's changelog."""
+    child = start_worker(site, folder / "filler.log")
     try:
-        await watch(site, [child], group=site.options.group("bare"))
+        await watch(site, [child], group=site.options.group(STREAMS_APP))
     finally:
         child.end()
 
