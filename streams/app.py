@@ -116,7 +116,6 @@ def _delivery(settings: Settings, *, meter: Meter, mirrors: Mapping[str, Mirror]
         from_latest=frozenset((options.topic(ADMITTER_REPORTS),)),
         changelog=changelog,
         resume_at=meter.resume_at,
-        busy_s=lambda: meter.busy_s,
         pace_s=settings.poll_pace_ms / 1_000,
         poll_wait_ms=settings.poll_wait_ms,
         poll_bytes_min=settings.poll_bytes_min,

@@ -33,9 +33,8 @@ from streams.core.judge import Record
 from streams.fetching import Fetched, bytes_of, whole_batches
 
 IDLE_S: Final = 0.05
-FULL_POLL_BYTES: Final = 4 * 1_048_576
-"""A poll that brought so much is followed by the next one without a pause."""
-PACE_S_MAX: Final = 0.2
+FULL_POLL_BYTES: Final = 262_144
+"""A poll that brought this much is followed by the next one without a pause."""
 
 MS_PER_S: Final = 1_000
 
@@ -88,8 +87,6 @@ class Delivery:
     """Takes what one poll brought of a changelog: topic, partition, records, offset before."""
     resume_at: Callable[[int], int]
     """The offset from which a partition of the other batched topics is read."""
-    busy_s: Callable[[], float]
-    """For how long batches have been folded since the start."""
     pace_s: float
     poll_wait_ms: int
     poll_bytes_min: int
@@ -165,7 +162,6 @@ class Consumer(faust_driver.Consumer):
         self._seeks = 0
         self._assignments = 0
         self._last_poll_bytes = 0
-        self._busy_s = 0.0
         self._idle_polls = 0
         self._backlog = Backlog(self.delivery.queued_bytes_max)
 
@@ -195,7 +191,7 @@ class Consumer(faust_driver.Consumer):
             await asyncio.sleep(IDLE_S)
             return {}
         if self._last_poll_bytes < FULL_POLL_BYTES and not self.app.in_recovery:
-            await asyncio.sleep(self._pause_s())
+            await asyncio.sleep(self.delivery.pace_s)
         seeks, assignments = self._seeks, self._assignments
         polled: Any = await super()._getmany(wanted, timeout)
         fetched: Mapping[Any, Fetched] = polled
@@ -205,16 +201,6 @@ class Consumer(faust_driver.Consumer):
             await self._pass_changelog_tails(is_idle=is_idle)
         overtaken = seeks != self._seeks or assignments != self._assignments
         return await self._batched(fetched, overtaken=overtaken)
-
-    def _pause_s(self) -> float:
-        """Return how long to let records gather: at least as long as folding took meanwhile.
-
-        A fold costs by the entitlement before it costs by the event, so the busier the worker is,
-        the fewer and larger its folds are to be.
-        """
-        busy_s = self.delivery.busy_s()
-        folded_s, self._busy_s = busy_s - self._busy_s, busy_s
-        return max(self.delivery.pace_s, min(folded_s, PACE_S_MAX))
 
     def _fetchable(self, active: set[TP]) -> set[TP]:
         """Return the partitions that may be read now: between two assignments, changelogs only.

@@ -123,8 +123,6 @@ class Meter:
         self._rebuild = rebuild
         self._owned: dict[int, Owned] = {}
         self._is_finishing = False
-        self.busy_s = 0.0
-        """For how long batches have been folded since the start."""
         self._on_served: OnServed = _nobody_served
         self._store: Store = _nothing_stored
         self._on_written: OnWritten = _nothing_written
@@ -251,12 +249,10 @@ class Meter:
             await self._pipeline.room()
             count = _part_records(len(records), size_bytes, records_max=owned.records_max)
             part = records[begun : begun + count]
-            begun_s = time.monotonic()
             outcome = await self._judged(owned, part)
             if outcome is None:
                 return
             begun += len(part) if self._settle(owned, outcome, records=len(part)) else 0
-            self.busy_s += time.monotonic() - begun_s
             await asyncio.sleep(0)  # for the writes, and for the next fetch
 
     async def _judged(self, owned: Owned, records: Sequence[Record]) -> Outcome | None:
