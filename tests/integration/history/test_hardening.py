@@ -25,7 +25,8 @@ from tests.integration.history.logs import (
     cuts,
     made,
 )
-from tests.integration.history.records import EPOCH, PARTITION, batch, refused
+from tests.integration.history.records import EPOCH, PARTITION, refused
+from tests.integration.history.records import batch as batch_of
 
 SEED: Final = 6
 VIEWS: Final = {
@@ -300,9 +301,9 @@ def test_a_sliding_window_is_the_sum_of_its_whole_seconds(
 def test_what_a_former_owner_says_after_the_judgement_changes_nothing(
     database: ClickHouseOptions, log: Log
 ) -> None:
-    write(database, batch(usage=log.records[USAGE], verdicts=log.records[VERDICTS]))
+    write(database, batch_of(usage=log.records[USAGE], verdicts=log.records[VERDICTS]))
     before = seen(database)
 
-    write(database, batch(verdicts=[refused(offset) for offset in range(8)]))
+    write(database, batch_of(verdicts=[refused(offset) for offset in range(8)]))
 
     assert seen(database) == before
