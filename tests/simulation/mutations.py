@@ -340,8 +340,8 @@ MUTATIONS: Final = (
         (7,),
         (
             "admission.core.gate:Gate.settle",
-            "self.book.settle_late(found, used, now=now)\n",
-            "self.book.settle_late(found, used, now=now)\n"
+            "self.book.settle_late(found, used, source=body.source, now=now)\n",
+            "self.book.settle_late(found, used, source=body.source, now=now)\n"
             "        account = self.desks[found.item.pool].accounts[found.item.entitlement]\n"
             "        account.slots -= min(account.slots, found.item.slots)\n",
         ),
@@ -411,7 +411,7 @@ MUTATIONS: Final = (
         "verdicts on duplicates are not counted",
         (1,),
         (
-            "streams.core.ledger:_read",
+            "streams.core.ledger:_judge_all",
             "work.counts[ruling.kind] = work.counts.get(ruling.kind, 0) + 1",
             "work.counts[ruling.kind] = work.counts.get(ruling.kind, 0) + ("
             "ruling.kind is not VerdictKind.DUPLICATE)",
