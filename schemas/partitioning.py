@@ -6,8 +6,11 @@ meter judges an event by the partition of its pool, so the hash is written down 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
+POOLS_PLACED_MAX: Final = 16_384
+"""Pools whose partition is remembered: it is asked for with every fold and many times a second."""
 _SEED: Final = 0x9747B28C
 _MULTIPLIER: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
@@ -32,6 +35,7 @@ def murmur2(data: bytes) -> int:
     return hashed ^ (hashed >> 15)
 
 
+@lru_cache(maxsize=POOLS_PLACED_MAX)
 def partition_of(pool: str, partitions: int) -> int:
     """Return the partition of ``pool`` among ``partitions``, as Kafka's default partitioner."""
     return (murmur2(pool.encode()) & 0x7FFFFFFF) % partitions

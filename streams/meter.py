@@ -14,7 +14,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Final, Protocol
 
 from schemas.connections import KafkaOptions
@@ -45,11 +44,6 @@ TOMBSTONES_MAX: Final = 5_000
 """Superseded keys removed in one record batch."""
 
 Stored = Mapping[bytes, bytes]
-POOLS_PLACED_MAX: Final = 16_384
-"""Pools whose partition is remembered; the tick asks for it many times a second."""
-
-_home = lru_cache(maxsize=POOLS_PLACED_MAX)(partition_of)
-
 Changes = Sequence[tuple[bytes, bytes | None]]
 OnServed = Callable[[Sequence[Increment]], None]
 Store = Callable[[int, Changes, int], None]
@@ -211,13 +205,13 @@ class Meter:
 
     def position_of(self, pool: str) -> Position | None:
         """Return the ledger's position in the pool's partition."""
-        owned = self._owned.get(_home(pool, self._options.partitions))
+        owned = self._owned.get(partition_of(pool, self._options.partitions))
         return None if owned is None else owned.states.position
 
     def owned_pools(self) -> Iterator[tuple[Pool, int]]:
         """Yield the pools whose partition is owned, with its group generation."""
         for pool in self._book.pools.values():
-            owned = self._owned.get(_home(pool.name, self._options.partitions))
+            owned = self._owned.get(partition_of(pool.name, self._options.partitions))
             if owned is not None:
                 yield pool, owned.place.generation
 
@@ -357,7 +351,7 @@ class Meter:
             self._publisher.send_all(
                 self._options.topic(USAGE),
                 [
-                    (_home(each.pool, place.partitions), each.key, each.value, each.headers)
+                    (partition_of(each.pool, place.partitions), each.key, each.value, each.headers)
                     for each in outcome.forwards
                 ],
             ),

@@ -14,6 +14,7 @@ from schemas.connections import KafkaOptions
 from schemas.errors import SettingsError
 from schemas.ledger import PartitionEntry
 from schemas.topics import STREAMS_APP, USAGE, VERDICTS
+from schemas.units import US_PER_MS
 from schemas.verdicts import VerdictsMessage, decode_verdict
 from streams import metrics
 from streams.core.judge import Bound, bound_of
@@ -23,7 +24,6 @@ from streams.kafka import admin_client, log_bounds, read_range
 log = logging.getLogger(__name__)
 
 Entries = Mapping[int, PartitionEntry]
-US_PER_MS = 1_000
 
 
 class LogChangedError(SettingsError):

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from schemas.connections import KafkaOptions
@@ -38,10 +37,6 @@ NAP_S: Final = 0.02
 """The longest that a due tick waits."""
 
 Stored = Mapping[str, tuple[TickRecord, int]]
-POOLS_PLACED_MAX: Final = 16_384
-"""Pools whose partition is remembered: it is asked for many times a second."""
-
-_home = lru_cache(maxsize=POOLS_PLACED_MAX)(partition_of)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ class Ticker:
             _measure(each.pool, each.outcome, seconds=time.monotonic() - begun_s)
 
     def _partition(self, pool: str) -> int:
-        return _home(pool, self._options.partitions)
+        return partition_of(pool, self._options.partitions)
 
     def _sources(self, pool: Pool, generation: int, *, meter: Meter) -> TickSources:
         now_us = self._now_us()

@@ -74,6 +74,7 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     changed = {key_of(each): each for each in _windows(closing)}
     sizes = _sizes(closing)
     closed = _closed(closing, changed) if 0 in sizes else ()
+    left = set(closed)
     lines = [line for desk in closing.desks for line in desk.lines.values() if line.place >= 0]
     gone, by_room = _gone(closing, {line.key for line in lines})
     floor_us = max(closing.bench.floor_us, _floor_above_lines(closing.states, gone))
@@ -81,7 +82,7 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     return Outcome(
         partition=partition,
         totals=tuple(_totals(closing, totals)),
-        windows=tuple(each for key, each in changed.items() if key not in set(closed)),
+        windows=tuple(each for key, each in changed.items() if key not in left),
         marks=marks_entry(
             closing.states.marks,
             memory.marks,

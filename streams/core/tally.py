@@ -85,7 +85,7 @@ class Tally:
         paid[grains] = paid.get(grains, 0) + cost_ppm
 
     def merge(self, other: Tally) -> None:
-        """Add another tally; the later place names the model."""
+        """Add another tally but for what is paid; the later place names the model."""
         self.input += other.input
         self.cache_read += other.cache_read
         self.cache_write += other.cache_write
@@ -94,8 +94,6 @@ class Tally:
         self.events += other.events
         self.requests += other.requests
         self.demoted += other.demoted
-        for grains, cost_ppm in other.paid.items():
-            self.paid[grains] = self.paid.get(grains, 0) + cost_ppm
         if other.place > self.place:
             self.place = other.place
             self.model = other.model
@@ -154,11 +152,11 @@ class Account:
 
     def total(self) -> Tally:
         """Return what was added to the entitlement's totals; no events: nothing was."""
-        total = Tally()
-        for tally in self.seconds.values():
+        total, late = Tally(), self.late_tally
+        for tally in (*self.seconds.values(), *(() if late is None else (late,))):
             total.merge(tally)
-        if self.late_tally is not None:
-            total.merge(self.late_tally)
+            for grains, cost_ppm in tally.paid.items():
+                total.paid[grains] = total.paid.get(grains, 0) + cost_ppm
         return total
 
     def by_window(self, lengths_us: tuple[int, int, int]) -> dict[WindowSpan, Tally]:

@@ -17,7 +17,6 @@ from schemas.positions import Position
 from schemas.rollups import Rollup
 from schemas.specs import Metering
 from schemas.units import US_PER_S
-from schemas.usage import UsageEvent
 from streams.core.outcome import (
     HOUR_US,
     MINUTE_US,
@@ -100,17 +99,6 @@ def slots_entered(before_us: int, clock_us: int) -> tuple[int, ...]:
     """Return the sizes whose slot is another one now."""
     return tuple(
         size for size, slot in enumerate(SLOTS_US) if before_us // slot != clock_us // slot
-    )
-
-
-def increment_of(event: UsageEvent) -> WindowTotals:
-    """Return what one event adds to any window that holds it."""
-    counts = event.data.counts
-    return WindowTotals(
-        tokens=counts,
-        events=1,
-        requests=int(event.data.final),
-        demoted_tokens=counts.total if event.data.demoted else 0,
     )
 
 
