@@ -41,6 +41,9 @@ ATTRIBUTE_CHARS_MAX: Final = 256
 TOKENS_PER_EVENT_MAX: Final = 1_000_000_000
 EVENTS_PER_RECORD_MAX: Final = 4_096
 
+PLAIN_HEADER: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
+"""The one header of a record that holds one structured event."""
+
 Headers = Sequence[tuple[str, bytes]]
 
 Amount = Annotated[int, Meta(ge=0, le=TOKENS_PER_EVENT_MAX)]
@@ -216,17 +219,22 @@ def check_data(data: UsageData) -> None:
         raise MalformedEventError("time", "needs 0 <= start_us <= end_us and end_us > 0")
 
 
+def is_number(text: str) -> bool:
+    """Say whether a ``sequence`` is a decimal integer below 10^18."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def _sequence(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not is_number(text):
         raise MalformedEventError("malformed", "sequence must be a decimal integer below 10^18")
     return int(text)
 
 
 def encode_structured(event: UsageEvent) -> tuple[bytes, list[tuple[str, bytes]]]:
     """Return value and headers of the event in structured mode."""
-    return msgspec.json.encode(envelope(event)), [(CONTENT_TYPE_HEADER, STRUCTURED)]
+    return msgspec.json.encode(envelope(event)), [PLAIN_HEADER]
 
 
 def encode_binary(event: UsageEvent) -> tuple[bytes, list[tuple[str, bytes]]]:

@@ -1,10 +1,12 @@
 """The changelog as a reader: totals straight from Kafka, whatever the workers hold in memory.
 
-The console reconciles with it.  Over the generations of a key the highest position wins, as in a
-restore.
+The console reconciles and verifies with it.  Over the generations of a key the highest position
+wins, as in a restore.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from schemas.connections import KafkaOptions
 from schemas.ledger import LedgerEntry, PartitionEntry, TotalsEntry, WindowTotals, decode_entry
@@ -18,7 +20,7 @@ from streams.kafka import log_bounds, read_range
 
 async def read_totals(options: KafkaOptions) -> dict[EntitlementKey, WindowTotals]:
     """Return everything each (pool, entitlement) ever consumed, as the changelog has it now."""
-    latest = await _latest(options, kinds=(b"t|",))
+    latest = await latest_entries(options, range(options.partitions), kinds=(b"t|",))
     return {
         (entry.pool, entry.entitlement): entry.totals
         for entry in latest.values()
@@ -28,7 +30,7 @@ async def read_totals(options: KafkaOptions) -> dict[EntitlementKey, WindowTotal
 
 async def read_progress(options: KafkaOptions) -> dict[int, tuple[Position, VerdictCounts]]:
     """Return how far each partition of ``usage`` is folded, and its counts of verdicts."""
-    latest = await _latest(options, kinds=(b"p|",))
+    latest = await latest_entries(options, range(options.partitions), kinds=(b"p|",))
     return {
         entry.partition: (entry.position, entry.counts)
         for entry in latest.values()
@@ -36,10 +38,16 @@ async def read_progress(options: KafkaOptions) -> dict[int, tuple[Position, Verd
     }
 
 
-async def _latest(options: KafkaOptions, *, kinds: tuple[bytes, ...]) -> dict[bytes, LedgerEntry]:
-    """Return the winning record of every key of these kinds (the first letters of a key)."""
+async def latest_entries(
+    options: KafkaOptions, partitions: Sequence[int], *, kinds: tuple[bytes, ...]
+) -> dict[bytes, LedgerEntry]:
+    """Return the winning record of every key of these kinds (the first letters of a key).
+
+    A fold's records are one record batch, so what is read up to the log's end is the ledger at one
+    position per partition.
+    """
     topic = options.topic(changelog_topic(CONSUMPTION_TABLE))
-    bounds = await log_bounds(options, topic, range(options.partitions))
+    bounds = await log_bounds(options, topic, partitions)
     starts = {partition: begin for partition, (begin, _) in bounds.items()}
     ends = {partition: end for partition, (_, end) in bounds.items()}
     latest: dict[bytes, LedgerEntry] = {}

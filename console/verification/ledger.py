@@ -12,13 +12,13 @@ from typing import Final
 
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
-from schemas.ledger import PartitionEntry, TotalsEntry, decode_entry
+from schemas.ledger import LedgerEntry, PartitionEntry, TotalsEntry
 from schemas.positions import Position
 from schemas.specs import FIRST_EPOCH, EpochRecord, decode_pools
-from schemas.topics import CONSUMPTION_TABLE, POOLS, changelog_topic
+from schemas.topics import POOLS
 from schemas.units import US_PER_S
 from schemas.verdicts import VerdictCounts
-from streams.core.restore import stored_key
+from streams.changelog import latest_entries
 from streams.history.queries import Counted
 from streams.history.raw_sums import Cut, Key
 from streams.kafka import log_bounds, read_range
@@ -61,24 +61,8 @@ async def read_ledger(
     options: KafkaOptions, partitions: Sequence[int], *, pool: str | None
 ) -> Ledger:
     """Return the totals (of one pool or of all) and how far each partition is folded."""
-    topic = options.topic(changelog_topic(CONSUMPTION_TABLE))
-    bounds = await log_bounds(options, topic, partitions)
-    winners: dict[bytes, TotalsEntry | PartitionEntry] = {}
-    async for record in read_range(
-        options,
-        topic,
-        starts={partition: begin for partition, (begin, _) in bounds.items()},
-        ends={partition: end for partition, (_, end) in bounds.items()},
-    ):
-        if record.key is None or record.value is None or record.key[:2] not in (b"t|", b"p|"):
-            continue
-        base = stored_key(record.key).base
-        entry = decode_entry(record.value)
-        assert isinstance(entry, TotalsEntry | PartitionEntry)
-        known = winners.get(base)
-        if known is None or entry.position >= known.position:
-            winners[base] = entry
-    return Ledger(folded=_folded(winners.values()), totals=_totals(winners.values(), pool=pool))
+    entries = await latest_entries(options, partitions, kinds=(b"t|", b"p|"))
+    return Ledger(folded=_folded(entries.values()), totals=_totals(entries.values(), pool=pool))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +99,7 @@ async def read_specified(options: KafkaOptions) -> Specified:
     return Specified(epoch=epoch, future_us_max=future_s * US_PER_S)
 
 
-def _folded(entries: Iterable[TotalsEntry | PartitionEntry]) -> dict[int, Folded]:
+def _folded(entries: Iterable[LedgerEntry]) -> dict[int, Folded]:
     return {
         entry.partition: Folded(
             position=entry.position,
@@ -133,9 +117,7 @@ def _rolled(entry: PartitionEntry) -> Position:
     return entry.position if entry.rolled is None else entry.rolled[1]
 
 
-def _totals(
-    entries: Iterable[TotalsEntry | PartitionEntry], *, pool: str | None
-) -> dict[Key, Counted]:
+def _totals(entries: Iterable[LedgerEntry], *, pool: str | None) -> dict[Key, Counted]:
     return {
         (entry.pool, entry.entitlement): Counted(
             tokens=entry.totals.tokens, events=entry.totals.events

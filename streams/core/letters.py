@@ -18,7 +18,7 @@ from schemas.usage import (
     CONTENT_TYPE_HEADER,
     FORWARDED_HEADER,
     NDJSON,
-    STRUCTURED,
+    PLAIN_HEADER,
     Decoded,
     UsageEvent,
 )
@@ -39,7 +39,7 @@ class Letters:
         self._headers = tuple(record.headers)
         if record.value is not None and parts[0] is not record.value:  # it was split
             kept = (each for each in record.headers if each[0] != CONTENT_TYPE_HEADER)
-            self._headers = ((CONTENT_TYPE_HEADER, STRUCTURED), *kept)
+            self._headers = (PLAIN_HEADER, *kept)
 
     def verdict(self, decoded: Decoded, *, ruling: Ruling, position: Position) -> Verdict:
         """Return the verdict on the event at ``position``."""

@@ -7,19 +7,15 @@ nothing has been changed then; the judge's ruling would have been the same for a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 import msgspec
 
 from schemas.units import US_PER_MS
-from schemas.usage import CONTENT_TYPE_HEADER, STRUCTURED, CloudEvent, decode_plain
+from schemas.usage import PLAIN_HEADER, CloudEvent, decode_plain
 from streams.core.judge import Record
 from streams.core.marks import BODY_MASK, PLACE_BITS, body_digest, body_of, identity_of
 from streams.core.tally import Desk, Tally
 from streams.core.work import Work, home_desk
-
-PLAIN_HEADER: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
-"""The only header that an ordinary event has, if it has one."""
 
 Arrival = tuple[bytes, int, int]
 """An event's bytes, its place and its stored time."""

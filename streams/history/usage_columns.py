@@ -9,16 +9,15 @@ Times are microseconds since 1970 UTC (``stored_at``: milliseconds, the broker's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from schemas.errors import MalformedEventError
 from schemas.usage import (
-    CONTENT_TYPE_HEADER,
     FORWARDED_HEADER,
+    PLAIN_HEADER,
     REPLAYED_HEADER,
-    STRUCTURED,
     CloudEvent,
     Headers,
     UsageData,
@@ -26,11 +25,9 @@ from schemas.usage import (
     check_data,
     decode_plain,
     decode_record,
+    is_number,
 )
 from streams.history.usage_rows import AT_US_MAX
-
-_PLAIN: Final = (CONTENT_TYPE_HEADER, STRUCTURED)
-"""The one header of a record that holds one structured event."""
 
 Column = Sequence[Any]
 
@@ -114,18 +111,14 @@ class UsageColumns:
 
 def _plain(value: bytes | None, headers: Headers) -> CloudEvent | None:
     """Return the one structured event of a record without other headers; None: look closer."""
-    if not value or (headers and (len(headers) > 1 or headers[0] != _PLAIN)):
+    if not value or (headers and (len(headers) > 1 or headers[0] != PLAIN_HEADER)):
         return None
     try:
         event = decode_plain(value)
         check_data(event.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, MalformedEventError):
         return None
-    return event if _is_number(event.sequence) else None
-
-
-def _is_number(sequence: str | None) -> bool:
-    return sequence is None or (sequence.isdigit() and sequence.isascii() and len(sequence) <= 18)
+    return event if event.sequence is None or is_number(event.sequence) else None
 
 
 def _marks_of(headers: Headers) -> tuple[str, str] | None:
