@@ -15,10 +15,8 @@ import asyncio
 import base64
 import fcntl
 import os
-import random
 import re
 import shutil
-import socket
 import struct
 import subprocess
 import sys
@@ -32,7 +30,6 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from deploy.local.broker_settings import (
-    LOOPBACK,
     BrokerConfig,
     class_path,
     java_environment,
@@ -40,6 +37,7 @@ from deploy.local.broker_settings import (
     properties_text,
     server_properties,
 )
+from deploy.local.ports import listens, require_free
 from schemas.errors import SettingsError, TokenpoolsError
 
 if TYPE_CHECKING:
@@ -53,14 +51,6 @@ POLL_S = 0.05
 LOG_READ_BYTES = 4_000_000
 COMPLAINT_LINES = 12
 COMPLAINT = re.compile(r" (ERROR|FATAL) |^Error|Exception|^Caused by")
-# Below every system's range for outgoing connections: a client that keeps reconnecting to a
-# stopped broker must not be given the broker's own port.
-FREE_PORTS = range(20_000, 30_000)
-FREE_PORT_ATTEMPTS = 200
-
-
-class PortTakenError(SettingsError):
-    """Something else listens on a port that the broker was told to use."""
 
 
 class BrokerRunningError(SettingsError):
@@ -145,7 +135,7 @@ class Broker:
         ``has_ended`` is how a supervisor says so; a process of ``start`` is watched here.
         """
         began_s = time.monotonic()
-        while not _listens(self.config.port):
+        while not listens(self.config.port):
             left_s = deadline_s - (time.monotonic() - began_s)
             if self._exited(within_s=POLL_S) or has_ended() or left_s <= 0:
                 raise self._failed(f"is not listening on {self.bootstrap_servers}")
@@ -261,24 +251,6 @@ def new_cluster_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def free_ports(count: int) -> list[int]:
-    """Different loopback ports on which nothing listens now."""
-    found: list[int] = []
-    for port in random.sample(FREE_PORTS, FREE_PORT_ATTEMPTS):
-        if len(found) == count:
-            break
-        if _is_free(port):
-            found.append(port)
-    if len(found) < count:
-        raise SettingsError(f"no {count} free ports among {FREE_PORT_ATTEMPTS} of {FREE_PORTS}")
-    return found
-
-
-def require_free(port: int, *, option: str) -> None:
-    if not _is_free(port):
-        raise PortTakenError(f"port {port} on {LOOPBACK} is taken: choose another with {option}")
-
-
 def lock_owner(path: Path) -> int | None:
     """The process that holds Kafka's lock file, if one does; takes no lock itself."""
     if not path.exists():
@@ -293,25 +265,6 @@ def lock_owner(path: Path) -> int | None:
             answer = struct.unpack("hhqqi0q", fcntl.fcntl(file, fcntl.F_GETLK, asked))
             kind, pid = answer[0], answer[4]
     return None if kind == fcntl.F_UNLCK else pid
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As Kafka does, so that connections that are still closing do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 async def _ask_metadata(bootstrap_servers: str, *, timeout_s: float) -> None:

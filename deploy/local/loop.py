@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.local.broker import Broker, free_ports, require_free
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig
 from deploy.local.clickhouse.process import ClickHouseProcess, kept_password
 from deploy.local.jars import default_cache_dir, ensure_jars
+from deploy.local.ports import free_ports, require_free
 from deploy.local.state_dir import remember, reservation_key_file
 from deploy.local.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from schemas.errors import TokenpoolsError

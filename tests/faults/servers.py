@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig
 from deploy.local.clickhouse.process import ClickHouseProcess
 from deploy.local.jars import default_cache_dir, ensure_jars
+from deploy.local.ports import free_ports
 
 START_S_MAX: Final = 180.0
 """A broker that was killed looks through all its logs first."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig
 from deploy.local.jars import default_cache_dir, ensure_jars
+from deploy.local.ports import free_ports
 from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures for all tests below
     clickhouse_database,
     clickhouse_dsn,

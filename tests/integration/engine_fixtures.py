@@ -20,8 +20,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import pytest
 
-from deploy.local.broker import free_ports
 from deploy.local.clickhouse.process import ClickHouseProcess, NotReadyError
+from deploy.local.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

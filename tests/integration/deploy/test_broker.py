@@ -12,14 +12,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError
 
-from deploy.local.broker import (
-    Broker,
-    BrokerFailedError,
-    BrokerRunningError,
-    PortTakenError,
-    free_ports,
-)
+from deploy.local.broker import Broker, BrokerFailedError, BrokerRunningError
 from deploy.local.broker_settings import BrokerConfig, Listener
+from deploy.local.ports import PortTakenError, free_ports
 from tests.integration.secured_broker import (
     PLAIN_USERS,
     SCRAM_USERS,

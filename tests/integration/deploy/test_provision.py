@@ -10,7 +10,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from deploy.local.broker import free_ports
+from deploy.local.ports import free_ports
 from deploy.local.provision import create_commands, provision, provisioned_topics
 from schemas.connections import KafkaOptions
 from schemas.errors import SettingsError, UnavailableError

@@ -17,7 +17,7 @@ from console.replay.record import read_totals
 from console.replay.replayer import replay
 from console.replay.replicas import WRITER
 from console.replay.stats import ReplayStats
-from deploy.local.broker import free_ports
+from deploy.local.ports import free_ports
 from deploy.local.provision import provision
 from schemas.capacity import PoolCapacity, WriterRank, capacity_key
 from schemas.connections import KafkaOptions

@@ -10,8 +10,9 @@ from pathlib import Path
 from admission.gateways.emitter import Emitter
 from admission.gateways.kafka import KafkaTransport
 from admission.gateways.limits import GatewayLimits
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig
+from deploy.local.ports import free_ports
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
 from schemas.usage import UsageEvent, decode_parts

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from deploy.local.broker import free_ports
+from deploy.local.ports import free_ports
 from tests.integration.loop.command import POLL_S, Command
 
 POOLS = """

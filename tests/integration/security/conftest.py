@@ -8,8 +8,9 @@ from typing import Final
 
 import pytest
 
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig, Listener
+from deploy.local.ports import free_ports
 from tests.integration.secured_broker import (
     SCRAM_USERS,
     SECURED,

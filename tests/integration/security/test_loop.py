@@ -24,7 +24,8 @@ from admission.gateways.limits import GatewayLimits
 from admission.gateways.reservation import ActiveReservation
 from console.environment import read_text
 from console.publish import publish_pools
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
+from deploy.local.ports import free_ports
 from schemas.connections import KafkaOptions, clickhouse_options
 from schemas.reservations import ReserveBody
 from schemas.scaling import ScaleDecision

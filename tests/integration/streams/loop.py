@@ -18,7 +18,7 @@ from typing import Final
 from aiohttp import ClientConnectorError, ClientSession
 from aiokafka import AIOKafkaProducer
 
-from deploy.local.broker import free_ports
+from deploy.local.ports import free_ports
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
 from schemas.partitioning import partition_of

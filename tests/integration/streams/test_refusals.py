@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.local.broker import free_ports
+from deploy.local.ports import free_ports
 from deploy.local.provision import provision
 from schemas.connections import KafkaOptions
 from schemas.specs import EPOCH_KEY, FIRST_EPOCH, EpochRecord

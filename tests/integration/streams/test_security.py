@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.local.broker import Broker, free_ports
+from deploy.local.broker import Broker
 from deploy.local.broker_settings import BrokerConfig, Listener
+from deploy.local.ports import free_ports
 from schemas.connections import KafkaOptions
 from streams.kafka import client_kwargs
 from tests.integration.secured_broker import (

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import PortTakenError, free_ports, lock_owner, require_free
+from deploy.local import ports as local_ports
+from deploy.local.broker import lock_owner
+from deploy.local.ports import PortTakenError, free_ports, require_free
+from schemas.errors import SettingsError
 
+CLAIM_A_PORT = """
+import sys
+from deploy.local.ports import free_ports
+print(free_ports(1)[0], flush=True)
+sys.stdin.read()
+"""
 HOLD_THE_LOCK = """
 import fcntl, sys
 file = open(sys.argv[1], "rb+")
@@ -26,6 +35,23 @@ def test_free_ports_are_different_and_can_be_bound() -> None:
     assert len(set(ports)) == 3
     for port in ports:
         require_free(port, option="--kafka-port")
+
+
+def test_no_port_is_given_twice_whatever_process_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = free_ports(1)[0]
+    with subprocess.Popen(
+        [sys.executable, "-c", CLAIM_A_PORT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        monkeypatch.setattr(local_ports, "FREE_PORTS", [mine, theirs])
+        monkeypatch.setattr(local_ports, "FREE_PORT_ATTEMPTS", 2)
+
+        with pytest.raises(SettingsError, match="no 1 free ports"):
+            free_ports(1)
+        other.communicate()
+
+    assert free_ports(1) == [theirs], "a process that ended holds nothing"
 
 
 def test_a_taken_port_is_named_with_the_option_to_change() -> None:
