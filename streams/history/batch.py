@@ -1,7 +1,7 @@
 """A batch: the rows that some Kafka records become, and how far they reach.
 
 ``Batch.add`` is a pure translation: what cannot be read is counted and left out (a malformed usage
-event is no row; streams gives it a verdict).  Usage is kept by column, all else by row.  A batch is
+event is no row; streams gives it a verdict).  Usage is kept encoded, all else by row.  A batch is
 bounded by its caller in rows and bytes; ``reaches`` says which offsets may be committed once every
 row of it is acknowledged.
 """
@@ -41,7 +41,8 @@ from streams.history.tick_rows import (
     tick_entitlement_rows,
     tick_row,
 )
-from streams.history.usage_columns import Column, KafkaRecord, UsageColumns
+from streams.history.usage_blocks import USAGE_TABLE, UsageBlocks
+from streams.history.usage_columns import Column, KafkaRecord
 from streams.history.usage_rows import (
     ReadRow,
     RollupOrderRow,
@@ -64,20 +65,20 @@ TOPICS_READ = (
 )
 
 
-USAGE_TABLE = "usage_raw"
-
-
 class Block(NamedTuple):
-    """What one insert takes."""
+    """What one insert takes, by column."""
 
     table: str
     names: tuple[str, ...]
     columns: list[Column]
 
-    @property
-    def rows_count(self) -> int:
-        """Rows in it."""
-        return len(self.columns[0])
+
+class NativeBlocks(NamedTuple):
+    """What one insert takes, encoded already in ClickHouse's format Native."""
+
+    table: str
+    names: tuple[str, ...]
+    blocks: list[bytes]
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Batch:
     """The broker's time of the oldest record; 0: of none."""
     malformed: dict[str, int] = field(default_factory=dict)
     """Records (of ``usage``: events) that could not be read, by topic."""
-    usage: UsageColumns = field(init=False)
+    usage: UsageBlocks = field(init=False)
     generation: int = 0
     """Of the assignment under which the records were read."""
     judged: Judged = field(default_factory=Judged)
@@ -103,7 +104,7 @@ class Batch:
     """Verdicts on positions that a mark of this batch had judged past already."""
 
     def __post_init__(self) -> None:
-        self.usage = UsageColumns(self.epoch)
+        self.usage = UsageBlocks(self.epoch)
 
     def add(self, topic: str, partition: int, records: Sequence[KafkaRecord]) -> None:
         """Translate the records of one partition of ``topic`` (its name without the prefix)."""
@@ -128,17 +129,17 @@ class Batch:
         """The windows that are to be counted again."""
         return [RollupOrderRow(*row) for row in self.rows["rollup_orders"]]
 
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[Block | NativeBlocks]:
         """Return what is to be inserted, in the order of the tables, ``read_through`` last."""
         reads: list[Row] = [
             ReadRow(topic, self.epoch, partition, offset)
             for (topic, partition), offset in self.reaches.items()
         ]
-        made = []
+        made: list[Block | NativeBlocks] = []
         for table, rows in {**self.rows, "read_through": reads}.items():
             names = columns_of(table)
             if table == USAGE_TABLE and len(self.usage):
-                made.append(Block(table, names, self.usage.columns()))
+                made.append(NativeBlocks(table, names, self.usage.blocks()))
             elif rows:
                 made.append(Block(table, names, list(zip(*rows, strict=True))))
         return made

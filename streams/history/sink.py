@@ -51,6 +51,7 @@ class Sink:
         self.writing = batch
         self.rows_taken += batch.rows_count
         self._flight = asyncio.create_task(self._deliver(batch, generation), name="history write")
+        await asyncio.sleep(0)  # it begins now, and not when whoever reads next waits
 
     async def settle(self) -> None:
         """Return when nothing is being written; raises what the write raised."""

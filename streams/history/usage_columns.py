@@ -9,7 +9,7 @@ Times are microseconds since 1970 UTC (``stored_at``: milliseconds, the broker's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -30,6 +30,7 @@ from schemas.usage import (
 from streams.history.usage_rows import AT_US_MAX
 
 Column = Sequence[Any]
+_PLAIN: Final = (PLAIN_HEADER,)
 
 
 class KafkaRecord(Protocol):
@@ -63,20 +64,15 @@ class UsageColumns:
 
     def add(self, partition: int, records: Sequence[KafkaRecord]) -> int:
         """Take the records of one partition; return how many events could not be read."""
-        malformed, begun = 0, len(self)
-        offsets, indexes = self._offsets.append, self._indexes.append
-        stored_ms, named = self._stored_ms.append, self._named.append
-        for record in records:
-            event = _plain(record.value, record.headers)
-            if event is None:
-                malformed += self._add_any(record)
-                continue
-            named(event)
-            offsets(record.offset)
-            stored_ms(record.timestamp)
-            indexes(0)
-        self._partitions += [partition] * (len(self) - begun)
-        return malformed
+        events = _all_plain(records)
+        if events is None:
+            return self._add_each(partition, records)
+        self._named += events
+        self._offsets += [record.offset for record in records]
+        self._stored_ms += [record.timestamp for record in records]
+        self._indexes += [0] * len(events)
+        self._partitions += [partition] * len(events)
+        return 0
 
     def columns(self) -> list[Column]:
         """Return the columns in the order of ``UsageRow``."""
@@ -91,6 +87,13 @@ class UsageColumns:
             [forwarded for forwarded, _ in marks] or [""] * len(self),
             [replays for _, replays in marks] or [""] * len(self),
         ]
+
+    def _add_each(self, partition: int, records: Sequence[KafkaRecord]) -> int:
+        """Take records of which some are not plain, or not readable."""
+        begun = len(self)
+        malformed = sum(map(self._add_any, records))
+        self._partitions += [partition] * (len(self) - begun)
+        return malformed
 
     def _add_any(self, record: KafkaRecord) -> int:
         """Take a record of any shape, frames included; return its events that are malformed."""
@@ -109,16 +112,19 @@ class UsageColumns:
         return malformed
 
 
-def _plain(value: bytes | None, headers: Headers) -> CloudEvent | None:
-    """Return the one structured event of a record without other headers; None: look closer."""
-    if not value or (headers and (len(headers) > 1 or headers[0] != PLAIN_HEADER)):
+def _all_plain(records: Sequence[KafkaRecord]) -> list[CloudEvent] | None:
+    """Return the one structured event of each record; None: some need a closer look."""
+    if any(headers and headers != _PLAIN for headers in [record.headers for record in records]):
         return None
     try:
-        event = decode_plain(value)
-        check_data(event.data)
+        events = [decode_plain(record.value) for record in records if record.value]
+        for event in events:
+            check_data(event.data)
+            if event.sequence is not None and not is_number(event.sequence):
+                return None
     except (msgspec.MsgspecError, UnicodeDecodeError, MalformedEventError):
         return None
-    return event if event.sequence is None or is_number(event.sequence) else None
+    return events if len(events) == len(records) else None
 
 
 def _marks_of(headers: Headers) -> tuple[str, str] | None:
@@ -133,40 +139,42 @@ def _event_columns(
     named: Sequence[CloudEvent | UsageEvent], data: Sequence[UsageData]
 ) -> list[Column]:
     """Return the columns from ``event_at`` to ``attributes``."""
+    by_field = zip(*map(msgspec.structs.astuple, data), strict=True)
+    held: dict[str, Column] = dict(zip(UsageData.__struct_fields__, by_field, strict=True))
     return [
-        _within([each.end_us for each in data]),
+        _within(held["end_us"]),
         [each.source for each in named],
         [each.id for each in named],
         [None if each.sequence is None else int(each.sequence) for each in named],
-        [each.pool for each in data],
-        [each.entitlement for each in data],
-        [each.tenant for each in data],
-        [each.model for each in data],
-        [each.reservation_id for each in data],
-        [each.served_class or "" for each in data],
-        [each.demoted for each in data],
-        [each.input_tokens for each in data],
-        [each.cache_read_tokens for each in data],
-        [each.cache_write_tokens for each in data],
-        [each.output_tokens for each in data],
-        [each.reasoning_tokens for each in data],
-        _within([each.start_us for each in data]),
-        _within([each.requested_us for each in data]),
-        _within_or_none([each.first_token_us for each in data]),
-        [each.final for each in data],
-        [each.outcome for each in data],
-        [each.attributes for each in data],
+        held["pool"],
+        held["entitlement"],
+        held["tenant"],
+        held["model"],
+        held["reservation_id"],
+        [each or "" for each in held["served_class"]],
+        held["demoted"],
+        held["input_tokens"],
+        held["cache_read_tokens"],
+        held["cache_write_tokens"],
+        held["output_tokens"],
+        held["reasoning_tokens"],
+        _within(held["start_us"]),
+        _within(held["requested_us"]),
+        _within_or_none(held["first_token_us"]),
+        held["final"],
+        held["outcome"],
+        held["attributes"],
     ]
 
 
-def _within(instants_us: list[int]) -> list[int]:
+def _within(instants_us: Sequence[int]) -> Sequence[int]:
     """Return instants that their column can hold; an event's are never negative."""
     if not instants_us or max(instants_us) <= AT_US_MAX:
         return instants_us
     return [min(each, AT_US_MAX) for each in instants_us]
 
 
-def _within_or_none(instants_us: list[int | None]) -> list[int | None]:
+def _within_or_none(instants_us: Sequence[int | None]) -> Sequence[int | None]:
     if max((each for each in instants_us if each is not None), default=0) <= AT_US_MAX:
         return instants_us
     return [None if each is None else min(each, AT_US_MAX) for each in instants_us]

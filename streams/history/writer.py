@@ -1,4 +1,4 @@
-"""The writer: a batch's rows into ClickHouse, table by table, column by column.
+"""The writer: a batch's rows into ClickHouse, table by table.
 
 An insert that fails half-way may have stored a part: it is repeated as a whole, which is harmless,
 because a row is the same row at its position.  Nothing here retries; the caller does.
@@ -6,22 +6,26 @@ because a row is the same row at its position.  Nothing here retries; the caller
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.compression import get_compressor
 from clickhouse_connect.driver.insert import InsertContext
 
 from schemas.connections import ClickHouseOptions
 from streams.history import metrics
-from streams.history.batch import Batch, Block
+from streams.history.batch import Batch, Block, NativeBlocks
 from streams.history.client import connect, reaching
 from streams.history.judged import Judged
 from streams.history.orders import Orders
 
 INSERT_SETTINGS: Final[Mapping[str, int]] = {"optimize_on_insert": 0}
 """Rows of one key may stand twice in a new part: every reader says FINAL, and merges are later."""
+
+NATIVE: Final = "Native"
+COMPRESSION: Final = "lz4"
 
 JUDGED: Final = """
 SELECT epoch, partition, max(record_offset) FROM judged_through GROUP BY epoch, partition
@@ -96,8 +100,26 @@ class Inserter:
         self.client = client
         self._contexts: dict[str, InsertContext] = {}
 
-    def insert(self, block: Block) -> None:
+    def insert(self, block: Block | NativeBlocks) -> None:
         """Return when ClickHouse has acknowledged the rows."""
+        if isinstance(block, NativeBlocks):
+            self.client.raw_insert(
+                block.table,
+                block.names,
+                compressed(block.blocks),
+                settings=dict(INSERT_SETTINGS),
+                fmt=NATIVE,
+                compression=COMPRESSION,
+            )
+            return
+        context = self._context(block)
+        context.data = block.columns
+        try:
+            self.client.data_insert(context)
+        finally:
+            context.data = None
+
+    def _context(self, block: Block) -> InsertContext:
         context = self._contexts.get(block.table)
         if context is None:
             context = self._contexts[block.table] = self.client.create_insert_context(
@@ -106,8 +128,12 @@ class Inserter:
                 column_oriented=True,
                 settings=dict(INSERT_SETTINGS),
             )
-        context.data = block.columns
-        try:
-            self.client.data_insert(context)
-        finally:
-            context.data = None
+        return context
+
+
+def compressed(blocks: Iterable[bytes]) -> bytes:
+    """Return the blocks as the one body of a request.
+
+    In one call: after each the interpreter is waited for, for up to its switch interval.
+    """
+    return bytes(get_compressor(COMPRESSION).compress_block(b"".join(blocks)))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import lz4.frame
 from aiokafka import AIOKafkaConsumer
 
 from schemas.connections import ClickHouseOptions
-from streams.history import client, feed, service, writer
+from streams.history import client, feed, service, usage_blocks, writer
 from streams.history.settings import Settings
 from tests.faults.fuse import Fuse, Point
 
 FUSE: Final = Fuse.from_env(os.environ)
-FIRST_TABLE: Final = "usage_raw"
+BLOCK_ROWS: Final = 8
+"""Usage is encoded in blocks so small that an insert of little traffic can be torn in two."""
 READING: Final = "event=partitions_assigned"
 SABOTAGE: Final = "FAULTS_SABOTAGE"
 """Set by the campaign's check of itself: half the rows of the first batch of usage are lost."""
@@ -33,20 +34,27 @@ class FusedClient:
         return getattr(self._real, name)
 
     def data_insert(self, context: Any) -> Any:
-        """Insert columns, if it comes to that."""
-        is_first = context.table.strip("`").endswith(FIRST_TABLE)
-        if not is_first:
-            FUSE.passes(Point.MID_INSERT)
+        """Insert columns of any table but usage's, if it comes to that."""
+        FUSE.passes(Point.MID_INSERT)
         columns = context.data
         rows = len(columns[0])
-        if self._loses_rows and is_first and rows > 1:
-            self._loses_rows = False
-            context.data = _slice(columns, rows // 2, rows)
-        elif rows > 1 and FUSE.due(Point.TORN_INSERT):
-            context.data = _slice(columns, 0, rows // 2)
+        if rows > 1 and FUSE.due(Point.TORN_INSERT):
+            context.data = [column[: rows // 2] for column in columns]
             self._real.data_insert(context)
             FUSE.burn()
         return self._real.data_insert(context)
+
+    def raw_insert(self, table: str, names: Any, body: bytes, **options: Any) -> Any:
+        """Insert the blocks of usage, if it comes to that."""
+        blocks = _frames(body)
+        half = len(blocks) // 2
+        if self._loses_rows and half:
+            self._loses_rows = False
+            body = b"".join(blocks[half:])
+        elif half and FUSE.due(Point.TORN_INSERT):
+            self._real.raw_insert(table, names, b"".join(blocks[:half]), **options)
+            FUSE.burn()
+        return self._real.raw_insert(table, names, body, **options)
 
 
 class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types
@@ -67,8 +75,16 @@ class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships n
         await super().commit(offsets)
 
 
-def _slice(data: Sequence[Sequence[Any]], begin: int, end: int) -> list[Sequence[Any]]:
-    return [column[begin:end] for column in data]
+def _frames(body: bytes) -> list[bytes]:
+    """Return the frames of LZ4, a block each, that the body is made of."""
+    frames = []
+    while body:
+        reader = lz4.frame.LZ4FrameDecompressor()
+        reader.decompress(body)
+        rest = reader.unused_data or b""
+        frames.append(body[: len(body) - len(rest)])
+        body = rest
+    return frames
 
 
 def connect(options: ClickHouseOptions) -> Any:
@@ -80,6 +96,7 @@ def main() -> int:
     """Run history."""
     setattr(writer, "connect", connect)  # noqa: B010 - the writer has no door for another client
     setattr(feed, "AIOKafkaConsumer", FusedConsumer)  # noqa: B010 - nor the feed for a consumer
+    setattr(usage_blocks, "BLOCK_ROWS", BLOCK_ROWS)  # noqa: B010 - a constant
     settings = Settings.from_env(os.environ, read_text=lambda path: Path(path).read_text())
     return service.run(settings)
 

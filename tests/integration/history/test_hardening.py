@@ -10,7 +10,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from schemas.connections import ClickHouseOptions
 from schemas.topics import ROLLUPS, USAGE, VERDICTS
-from streams.history.batch import Batch, Block
+from streams.history import usage_blocks
+from streams.history.batch import Batch, NativeBlocks
 from streams.history.client import connect
 from streams.history.migrate import Retention, migrate
 from streams.history.queries import judged, read_through, sliding_usage
@@ -162,40 +163,39 @@ def test_rows_that_stand_twice_in_one_insert_are_one_row(
     assert seen(database) == expected(log)
 
 
-def torn(options: ClickHouseOptions, block: Block) -> int:
+def torn(options: ClickHouseOptions, usage: NativeBlocks) -> int:
     """Insert until the engine refuses rows of a second table partition; return what it stored."""
     client = connect(options)
-    context = client.create_insert_context(
-        block.table,
-        block.names,
-        data=block.columns,
-        column_oriented=True,
-        settings={
-            "max_partitions_per_insert_block": 1,
-            "min_insert_block_size_rows": 1,
-            "min_insert_block_size_bytes": 1,
-        },
-    )
-    context.block_row_count = 32
     with pytest.raises(DatabaseError, match="TOO_MANY_PARTS"):
-        client.data_insert(context)
-    stored: int = client.query(f"SELECT count() FROM {block.table}").result_rows[0][0]
+        client.raw_insert(
+            usage.table,
+            usage.names,
+            b"".join(usage.blocks),
+            settings={
+                "max_partitions_per_insert_block": 1,
+                "min_insert_block_size_rows": 1,
+                "min_insert_block_size_bytes": 1,
+            },
+            fmt="Native",
+        )
+    stored: int = client.query(f"SELECT count() FROM {usage.table}").result_rows[0][0]
     client.close()
     return stored
 
 
 def test_an_insert_that_stored_a_part_of_its_rows_is_repeated_as_a_whole(
-    database: ClickHouseOptions, log: Log
+    database: ClickHouseOptions, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(usage_blocks, "BLOCK_ROWS", 32)
     whole = Batch(epoch=EPOCH)
     for topic, records in log.records.items():
         whole.add(topic, PARTITION, records)
-    usage = next(block for block in whole.blocks() if block.table == "usage_raw")
+    usage = next(block for block in whole.blocks() if isinstance(block, NativeBlocks))
 
     stored = torn(database, usage)
     write(database, whole)
 
-    assert 0 < stored < usage.rows_count
+    assert 0 < stored < len(whole.usage)
     assert seen(database) == expected(log)
 
 

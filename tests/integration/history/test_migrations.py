@@ -15,6 +15,7 @@ from streams.history.migrate import (
     migrations,
 )
 from streams.history.tables import TABLES, columns_of
+from streams.history.usage_blocks import USAGE_TABLE, USAGE_TYPES
 
 
 def test_migrating_again_applies_nothing(clickhouse: ClickHouseOptions) -> None:
@@ -49,3 +50,10 @@ def test_a_row_has_the_columns_of_its_table(clickhouse: ClickHouseOptions, table
         described = client.query(f"DESCRIBE TABLE {table}").result_rows
 
     assert columns_of(table) == tuple(row[0] for row in described)
+
+
+def test_usage_is_encoded_with_the_types_of_its_table(clickhouse: ClickHouseOptions) -> None:
+    with connect(clickhouse) as client:
+        described = client.query(f"DESCRIBE TABLE {USAGE_TABLE}").result_rows
+
+    assert {row[0]: row[1] for row in described} == USAGE_TYPES

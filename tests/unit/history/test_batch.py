@@ -11,6 +11,7 @@ from schemas.wire import encode
 from streams.history.batch import TOPICS_READ, Batch
 from streams.history.tables import TABLES
 from streams.history.usage_rows import ReadRow, VerdictRow
+from tests.integration.history.native import rows_in
 from tests.integration.history.records import (
     Stored,
     event,
@@ -23,12 +24,7 @@ from tests.integration.history.records import (
 
 def rows_of(batch: Batch, table: str) -> list[tuple[object, ...]]:
     """The rows of a table as they would be inserted."""
-    return [
-        row
-        for block in batch.blocks()
-        if block.table == table
-        for row in zip(*block.columns, strict=True)
-    ]
+    return [row for block in batch.blocks() if block.table == table for row in rows_in(block)]
 
 
 @pytest.mark.parametrize("topic", [VERDICTS, ROLLUPS, TICKS, DECISIONS, SCALE_DECISIONS, POOLS])
