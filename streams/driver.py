@@ -30,7 +30,7 @@ from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT
 
 from streams.core.judge import Record
-from streams.fetching import Fetched, bytes_of, whole_batches
+from streams.fetching import Fetched, bytes_of, poll
 
 IDLE_S: Final = 0.05
 FULL_POLL_BYTES: Final = 262_144
@@ -123,27 +123,18 @@ class ConsumerThread(AIOKafkaConsumerThread):
         """Return ``Fetched`` by partition, out of whole record batches where that was tested."""
         delivery = cast("Consumer", self.consumer).delivery
         if delivery.whole_batches:
-            return await self._whole_batches(consumer, active_partitions, timeout or 0.0)
+            if not self.consumer.flow_active:
+                return {}
+            return await poll(
+                consumer,
+                active_partitions,
+                timeout_s=timeout or 0.0,
+                bytes_max=delivery.poll_bytes_max,
+            )
         polled = await super()._fetch_records(
             consumer, active_partitions, timeout=timeout, max_records=max_records
         )
         return {tp: Fetched(records, bytes_of(records)) for tp, records in polled.items()}
-
-    async def _whole_batches(
-        self, consumer: aiokafka.AIOKafkaConsumer, wanted: set[TP], timeout_s: float
-    ) -> dict[Any, Fetched]:
-        if not self.consumer.flow_active:
-            return {}
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise aiokafka.ConsumerStoppedError
-        with fetcher._subscriptions.fetch_context():
-            return await whole_batches(
-                fetcher,
-                wanted,
-                timeout_s=timeout_s,
-                bytes_max=cast("Consumer", self.consumer).delivery.poll_bytes_max,
-            )
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Say nothing: Faust judges progress by acks per message, and there are none here."""

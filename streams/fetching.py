@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import aiokafka
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError
-from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,17 @@ def can_take_whole_batches(version: str = aiokafka.__version__) -> bool:
 def bytes_of(records: Sequence[Any]) -> int:
     """Return how many bytes the records' values are."""
     return sum(map(len, filter(None, map(_value, records))))
+
+
+async def poll(
+    consumer: Any, partitions: Collection[Any], *, timeout_s: float, bytes_max: int
+) -> dict[Any, Fetched]:
+    """Return what a consumer has fetched of these partitions, as its ``getmany`` does."""
+    fetcher = consumer._fetcher
+    if consumer._closed or fetcher._closed:
+        raise ConsumerStoppedError
+    with fetcher._subscriptions.fetch_context():
+        return await whole_batches(fetcher, partitions, timeout_s=timeout_s, bytes_max=bytes_max)
 
 
 async def whole_batches(

@@ -8,7 +8,6 @@ from the changelog.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import Any, Final
 from schemas.connections import KafkaOptions
 from schemas.errors import TokenpoolsError
 from schemas.topics import LARGE_PLAIN_BYTES_MAX, LARGE_RECORD_BYTES_MAX
-from streams import logs, metrics
+from streams import collector, logs, metrics
 from streams.agents.guard import Guard
 from streams.agents.reports import Admitters
 from streams.agents.tick import Ticker
@@ -41,9 +40,6 @@ STOP_S_MAX: Final = 8.0
 DRAIN_S_MAX: Final = 6.0
 """How long a stop waits for what is under way; what is left is folded again by the next owner."""
 WATCH_S: Final = 0.2
-GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""A poll makes tens of thousands of objects that die together, and nothing in them is a cycle:
-with Python's own thresholds (700, 10, 10) the collector walks them again and again."""
 
 
 class FaustEndedError(TokenpoolsError):
@@ -53,7 +49,7 @@ class FaustEndedError(TokenpoolsError):
 def run(settings: Settings, *, publisher_type: type[Publisher] = Publisher) -> int:
     """Run until SIGTERM or SIGINT; return the exit status."""
     logs.configure()
-    gc.set_threshold(*GC_THRESHOLDS)
+    collector.slow_down()
     try:
         status = asyncio.run(_run(settings, publisher_type))
     except KeyboardInterrupt:

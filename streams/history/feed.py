@@ -16,6 +16,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from schemas.connections import KafkaOptions
+from streams.fetching import poll
 from streams.kafka import client_kwargs, connected
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ Polled = dict[tuple[str, int], Sequence[Any]]
 
 
 class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    """A group member that reads ``topics`` (names without the prefix)."""
+    """A group member that reads ``topics`` (names without the prefix).
+
+    ``whole_batches``: take whole record batches, as ``streams.fetching`` does.
+    """
 
     def __init__(
         self,
@@ -43,12 +47,14 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         topics: Sequence[str],
         session_timeout_ms: int,
         poll_interval_ms_max: int = 300_000,
+        whole_batches: bool = False,
     ) -> None:
         self.generation = 0
         self._records_max = POLL_RECORDS_MIN
         self._next: dict[TopicPartition, int] = {}
         """The first offset of each partition that is not committed yet."""
         self._options = options
+        self._whole_batches = whole_batches
         self._names = {options.topic(topic): topic for topic in topics}
         self._consumer = AIOKafkaConsumer(
             **client_kwargs(options),
@@ -84,14 +90,29 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
     async def poll(self, *, timeout_ms: int) -> Polled:
         """Return records by (topic, partition), all of one generation; nothing after a change."""
         generation = self.generation
-        polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=self._records_max)
+        polled = await self._fetched(timeout_ms)
         if polled and generation != self.generation:
             await self._rewind()
             return {}
-        self._records_max = records_in(POLL_BYTES, polled.values()) or self._records_max
         for tp, records in polled.items():
             self._next.setdefault(tp, records[0].offset)
         return {(self._names[tp.topic], tp.partition): records for tp, records in polled.items()}
+
+    async def _fetched(self, timeout_ms: int) -> dict[TopicPartition, Sequence[Any]]:
+        """Return about ``POLL_BYTES`` of records, whole record batches if that is wanted."""
+        consumer = self._consumer
+        if self._whole_batches:
+            consumer._coordinator.check_errors()
+            fetched = await poll(
+                consumer,
+                consumer.assignment(),
+                timeout_s=timeout_ms / 1_000,
+                bytes_max=POLL_BYTES,
+            )
+            return {tp: each.records for tp, each in fetched.items()}
+        polled = await consumer.getmany(timeout_ms=timeout_ms, max_records=self._records_max)
+        self._records_max = records_in(POLL_BYTES, polled.values()) or self._records_max
+        return dict(polled)
 
     async def stay(self) -> None:
         """Tell the group that this member lives, without taking a record."""

@@ -18,6 +18,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.errors import TokenpoolsError, UnavailableError
 from schemas.specs import FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOLS, USAGE
+from streams import collector
+from streams.fetching import can_take_whole_batches
 from streams.history import metrics
 from streams.history.batch import TOPICS_READ
 from streams.history.drift_watch import DriftWatch
@@ -74,6 +76,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     for library, level in LIBRARY_LEVELS.items():
         logging.getLogger(library).setLevel(level)
+    collector.slow_down()
     try:
         asyncio.run(_run(settings))
     except (TokenpoolsError, ClickHouseError) as error:
@@ -174,6 +177,7 @@ async def _session(
         topics=TOPICS_READ,
         session_timeout_ms=settings.session_timeout_ms,
         poll_interval_ms_max=settings.poll_interval_ms_max,
+        whole_batches=settings.whole_batches and can_take_whole_batches(),
     )
     await feed.start()
     sink = Sink(settings, feed)

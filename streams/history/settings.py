@@ -10,6 +10,7 @@ from schemas.connections import (
     ClickHouseOptions,
     KafkaOptions,
     ReadText,
+    boolean,
     clickhouse_options,
     integer,
     kafka_options,
@@ -44,6 +45,8 @@ class Settings:
     poll_interval_ms_max: int = 300_000
     """The group gives up a member that takes no record for so long; while a write lasts it is told
     ten times as often that this one lives."""
+    whole_batches: bool = True
+    """Take whole record batches where this aiokafka was tested for it."""
     metrics_port: int = 0
     """0: no metrics are served."""
     metrics_host: str = "127.0.0.1"
@@ -64,6 +67,7 @@ class Settings:
             flush_ms=number("HISTORY_FLUSH_MS", 500, 10, 60_000),
             session_timeout_ms=number("SESSION_TIMEOUT_MS", 10_000, 3_000, 600_000),
             drift_check_s=number("DRIFT_CHECK_SECONDS", 30, 0, 86_400),
+            whole_batches=boolean(environ, "TOKENPOOLS_WHOLE_BATCHES", default=True),
             metrics_port=number("METRICS_PORT", 0, 0, 65_535),
             metrics_host=environ.get("TOKENPOOLS_METRICS_HOST", "") or "127.0.0.1",
         )

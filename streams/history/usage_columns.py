@@ -9,7 +9,7 @@ Times are microseconds since 1970 UTC (``stored_at``: milliseconds, the broker's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -30,7 +30,6 @@ from schemas.usage import (
 from streams.history.usage_rows import AT_US_MAX
 
 Column = Sequence[Any]
-_PLAIN: Final = (PLAIN_HEADER,)
 
 
 class KafkaRecord(Protocol):
@@ -114,8 +113,9 @@ class UsageColumns:
 
 def _all_plain(records: Sequence[KafkaRecord]) -> list[CloudEvent] | None:
     """Return the one structured event of each record; None: some need a closer look."""
-    if any(headers and headers != _PLAIN for headers in [record.headers for record in records]):
-        return None
+    for record in records:
+        if (headers := record.headers) and (len(headers) > 1 or headers[0] != PLAIN_HEADER):
+            return None
     try:
         events = [decode_plain(record.value) for record in records if record.value]
         for event in events:

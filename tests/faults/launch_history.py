@@ -62,12 +62,13 @@ class FusedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships n
 
     _has_said = False
 
-    async def getmany(self, *partitions: Any, **options: Any) -> Any:
-        """Poll."""
-        if not self._has_said and self.assignment():
+    def assignment(self) -> Any:
+        """Return the partitions, as whoever polls asks for them."""
+        assigned = super().assignment()
+        if not self._has_said and assigned:
             self._has_said = True
             print(READING, flush=True)
-        return await super().getmany(*partitions, **options)
+        return assigned
 
     async def commit(self, offsets: Any = None) -> None:
         """Commit, if it comes to that."""

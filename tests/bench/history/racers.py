@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Final
 
+from streams import collector
 from streams.history.batch import Block
 from streams.history.client import connect
 from streams.history.feed import Feed
@@ -77,11 +78,18 @@ def memory_rows_per_s(settings: Settings) -> float:
 
 def kafka_rows_per_s(settings: Settings, topic: str, group: str) -> float:
     """Write what is in the topic as a new group, and return rows per second from the first."""
+    collector.slow_down()
     return asyncio.run(_kafka_rows_per_s(settings, topic, group))
 
 
 async def _kafka_rows_per_s(settings: Settings, topic: str, group: str) -> float:
-    feed = Feed(settings.kafka, group=group, topics=[topic], session_timeout_ms=10_000)
+    feed = Feed(
+        settings.kafka,
+        group=group,
+        topics=[topic],
+        session_timeout_ms=10_000,
+        whole_batches=settings.whole_batches,
+    )
     await feed.start()
     try:
         return await _rows_per_s(settings, feed)
@@ -109,5 +117,6 @@ async def _rows_per_s(settings: Settings, feed: Feed) -> float:
 
 def _settle() -> None:
     """No process holds so many records for long: the collector shall not walk them."""
+    collector.slow_down()
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -51,13 +51,14 @@ def stored(settings: Settings) -> int:
     return rows
 
 
-def race(name: str, settings: Settings, path: Callable[[int], tuple[object, ...]]) -> Figure:
+def race(name: str, settings: Settings, path: Callable[[int], tuple[Any, ...]]) -> Figure:
     """Return the medians of ``path`` (a function and its arguments for each run) and the bare."""
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     with process() as one, process() as other:
         for run in range(WARM_UP + RUNS):
             bare.append(other.submit(bare_rows_per_s, settings).result())
-            ours.append(one.submit(*path(run)).result())  # type: ignore[arg-type]
+            ours.append(one.submit(*path(run)).result())
             assert stored(settings) == ROWS
     value, ceiling = median(ours[WARM_UP:]), median(bare[WARM_UP:])
     return Figure(name, value, "rows/s", ceiling, CEILING, more_is_better=True)

@@ -62,7 +62,7 @@ def consumer_records(count: int) -> list[ConsumerRecord]:
                 checksum=None,
                 serialized_key_size=4,
                 serialized_value_size=len(value),
-                headers=tuple(headers),
+                headers=headers,
             )
         )
     return made

@@ -63,6 +63,7 @@ async def stepping(settings: Settings) -> AsyncIterator[tuple[Reading, Sink, Fee
         topics=TOPICS_READ,
         session_timeout_ms=settings.session_timeout_ms,
         poll_interval_ms_max=settings.poll_interval_ms_max,
+        whole_batches=settings.whole_batches,
     )
     await feed.start()
     sink = Sink(settings, feed)

@@ -140,12 +140,19 @@ async def test_accepted_usage_arrives_and_refused_usage_does_not(
         await until(total(clickhouse), (11 * (EVENTS - 2), EVENTS - 2))
 
 
+@pytest.mark.parametrize("whole_batches", [False, True])
 async def test_what_was_read_is_written_when_history_is_told_to_stop(
-    kafka: KafkaOptions, clickhouse: ClickHouseOptions
+    kafka: KafkaOptions, clickhouse: ClickHouseOptions, *, whole_batches: bool
 ) -> None:
     settings = replace(settings_of(kafka, clickhouse), batch_rows_max=1_000_000, flush_ms=60_000)
     await judge(kafka, await send_usage(kafka, range(10)))
-    feed = Feed(kafka, group=GROUP, topics=TOPICS_READ, session_timeout_ms=6_000)
+    feed = Feed(
+        kafka,
+        group=GROUP,
+        topics=TOPICS_READ,
+        session_timeout_ms=6_000,
+        whole_batches=whole_batches,
+    )
     await feed.start()
     sink = Sink(settings, feed)
     reading = Reading(replace(settings, flush_ms=60_000), feed, sink, epoch=1)
