@@ -23,6 +23,9 @@ from streams.history.usage_rows import UsageRow
 USAGE_TABLE: Final = "usage_raw"
 BLOCK_ROWS: Final = 512
 """A block is closed at this many rows: fewer cost ClickHouse more, more do not fit the cache."""
+NO_COLUMNS: Final = ((),)
+"""With ``None`` a context would keep its columns until it gets the next ones; so they go at once,
+and the objects of the next block fall into the same memory, which is in the cache."""
 ROWS_MAX: Final = 1 << 30
 """The library shall never cut a block in two."""
 
@@ -91,14 +94,14 @@ class UsageBlocks:
         return self._blocks
 
     def _close_block(self) -> None:
+        self._rows_encoded += len(self._columns)
         context = self._context
         context.data = self._columns.columns()
         context.current_block = 1  # none is the first, which would carry a statement
         try:
             self._blocks += NativeTransform.build_insert(context, _fail)
         finally:
-            context.data = None
-        self._rows_encoded += len(self._columns)
+            context.data = NO_COLUMNS
         self._columns = UsageColumns(self._epoch)
 
 

@@ -20,6 +20,7 @@ from streams.history.batch import Batch, Block, NativeBlocks
 from streams.history.client import connect, reaching
 from streams.history.judged import Judged
 from streams.history.orders import Orders
+from streams.history.usage_blocks import NO_COLUMNS
 
 INSERT_SETTINGS: Final[Mapping[str, int]] = {"optimize_on_insert": 0}
 """Rows of one key may stand twice in a new part: every reader says FINAL, and merges are later."""
@@ -117,7 +118,7 @@ class Inserter:
         try:
             self.client.data_insert(context)
         finally:
-            context.data = None
+            context.data = NO_COLUMNS
 
     def _context(self, block: Block) -> InsertContext:
         context = self._contexts.get(block.table)
