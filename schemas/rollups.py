@@ -2,7 +2,8 @@
 
 A later record of the same key replaces an earlier one: ``version`` is the source position that the
 totals include, so repeating one is harmless.  An *order* asks history to recompute a window that
-the ledger no longer keeps, over the rows up to ``version``.
+the ledger no longer keeps, over the rows up to ``version``; it has a key of its own, so that
+compaction takes neither of the two for the other.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ class Rollup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rollup_key(rollup: Rollup) -> bytes:
-    """Return the compaction key: pool, entitlement, window."""
-    return (
-        f"{rollup.pool}|{rollup.entitlement}|{rollup.window_us}|{rollup.window_start_us}"
-    ).encode()
+    """Return the compaction key: pool, entitlement, window; an order does not replace totals."""
+    window = f"{rollup.pool}|{rollup.entitlement}|{rollup.window_us}|{rollup.window_start_us}"
+    return (f"{window}|order" if rollup.order else window).encode()

@@ -84,7 +84,7 @@ TOPICS: Final = (
     ),
     Topic(
         name=ROLLUPS,
-        key="pool|entitlement|window_us|window_start_us",
+        key="pool|entitlement|window_us|window_start_us[|order]",
         cleanup=Cleanup.COMPACT_DELETE,
         retention_ms=7 * _DAY_MS,
         writer="streams",
