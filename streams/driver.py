@@ -16,6 +16,7 @@ Kept from Faust: group membership, assignment, recovery, the commit loop, rebala
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Batch:
     """The last offset delivered before this batch, or one below where reading began."""
     generation: int
     size_bytes: int = 0
+    fetched_s: float = field(default_factory=time.monotonic)
     backlog: Backlog = field(default_factory=lambda: Backlog(0))
 
     def done(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
@@ -117,6 +118,8 @@ class Meter:
         self._rebuild = rebuild
         self._owned: dict[int, Owned] = {}
         self._is_finishing = False
+        self._specs_known_s = -math.inf
+        """Everything applied before this monotonic time is in the book."""
         self._on_served: OnServed = _nobody_served
         self._store: Store = _nothing_stored
         self._on_written: OnWritten = _nothing_written
@@ -225,10 +228,12 @@ class Meter:
         before: int,
         generation: int,
         size_bytes: int = 0,
+        fetched_s: float = math.inf,
     ) -> None:
         """Fold one batch and begin to write it; nothing when the partition is not owned.
 
-        ``before`` is the last offset delivered before the batch.
+        ``before`` is the last offset delivered before the batch, ``fetched_s`` the monotonic time
+        at which it was.
         """
         owned = self._owned.get(partition)
         if owned is None or owned.place.generation != generation:
@@ -243,22 +248,28 @@ class Meter:
             await self._pipeline.room()
             count = _part_records(len(records), size_bytes, records_max=owned.records_max)
             part = records[begun : begun + count]
-            outcome = await self._judged(owned, part)
+            outcome = await self._judged(owned, part, fetched_s=fetched_s)
             if outcome is None:
                 return
             begun += len(part) if self._settle(owned, outcome, records=len(part)) else 0
             await asyncio.sleep(0)  # for the writes, and for the next fetch
 
-    async def _judged(self, owned: Owned, records: Sequence[Record]) -> Outcome | None:
+    async def _judged(
+        self, owned: Owned, records: Sequence[Record], *, fetched_s: float
+    ) -> Outcome | None:
         """Return what the records change; None when the partition is not ours any more.
 
-        Nothing is awaited between this outcome and the states that it was made from.
+        Nothing is awaited between this outcome and the states that it was made from.  A spec that
+        is missed is waited for once for all that was fetched already: whoever applied it before its
+        events were sent has it in ``pools`` by then.
         """
         if not self._is_ours(owned):
             return None
         outcome = self._judge(owned, records)
-        if outcome.misses_spec:
+        if outcome.misses_spec and fetched_s > self._specs_known_s:
+            asked_s = time.monotonic()
             await self._book.caught_up()
+            self._specs_known_s = asked_s
             return self._judge(owned, records) if self._is_ours(owned) else None
         return outcome
 

@@ -33,6 +33,7 @@ async def fold_batch(batch: Batch, *, meter: Meter) -> None:
         before=batch.before,
         generation=batch.generation,
         size_bytes=batch.size_bytes,
+        fetched_s=batch.fetched_s,
     )
     batch.done()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -92,9 +94,11 @@ class Book:
     pools: Mapping[str, Pool]
     behind: Mapping[str, Pool] = field(default_factory=dict)
     epoch: int = 0
+    asked: int = 0
 
     async def caught_up(self) -> None:
         """Learn what was applied meanwhile."""
+        self.asked += 1
         self.pools = {**self.pools, **self.behind}
 
 
@@ -110,14 +114,24 @@ class Bench:
     """Offsets that may be committed."""
 
     async def fold(
-        self, records: Sequence[Record], *, before: int = -1, size_bytes: int = 0
+        self,
+        records: Sequence[Record],
+        *,
+        before: int = -1,
+        size_bytes: int = 0,
+        fetched_s: float = math.inf,
     ) -> None:
         """Fold a batch and wait until it is written."""
-        await self.begin(records, before=before, size_bytes=size_bytes)
+        await self.begin(records, before=before, size_bytes=size_bytes, fetched_s=fetched_s)
         await self.pipeline.drained()
 
     async def begin(
-        self, records: Sequence[Record], *, before: int = -1, size_bytes: int = 0
+        self,
+        records: Sequence[Record],
+        *,
+        before: int = -1,
+        size_bytes: int = 0,
+        fetched_s: float = math.inf,
     ) -> None:
         """Fold a batch."""
         await self.meter.fold(
@@ -126,6 +140,7 @@ class Bench:
             before=before,
             generation=self.owned.place.generation,
             size_bytes=size_bytes,
+            fetched_s=fetched_s,
         )
 
 
@@ -293,6 +308,22 @@ async def test_an_unknown_entitlement_dies_only_after_the_specs_were_read_to_the
     assert bench.owned.states.partition is not None
     counts = bench.owned.states.partition.counts
     assert (counts.accepted, counts.dead) == (1, 1)
+
+
+async def test_specs_are_read_once_for_all_that_was_fetched_before() -> None:
+    book = Book(SPECS)
+    bench = _bench(Log(), book=book)
+    fetched_s = time.monotonic()
+    *early, last = records(*(usage(number, entitlement="e9") for number in range(1, 5)))
+
+    for before, each in enumerate(early, -1):
+        await bench.fold([each], before=before, fetched_s=fetched_s)
+    once = book.asked
+    await bench.fold([last], before=2)
+
+    assert (once, book.asked) == (1, 2)
+    assert bench.owned.states.partition is not None
+    assert bench.owned.states.partition.counts.dead == 4
 
 
 async def test_what_does_not_fit_one_record_batch_is_folded_in_halves() -> None:
