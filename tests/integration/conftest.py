@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,13 @@ from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures for all
     clickhouse_database,
     clickhouse_dsn,
     local_clickhouse_dsn,
+    migrated_database,
+    spare_databases,
 )
+from tests.integration.shared import Stop, shared_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 @pytest.fixture(scope="session")
@@ -37,21 +41,48 @@ def kafka_jars() -> Sequence[Path]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of the run's one Kafka broker."""
+def kafka_bootstrap(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The address of the run's one Kafka broker, which all workers share."""
     if running := os.environ.get("TOKENPOOLS_TEST_KAFKA"):
-        yield running
-        return
+        return running
     jars: Sequence[Path] = request.getfixturevalue("kafka_jars")
-    port, controller_port = free_ports(2)
-    with tempfile.TemporaryDirectory(prefix="tokenpools-kafka-") as folder:
-        config = BrokerConfig(state_dir=Path(folder), port=port, controller_port=controller_port)
-        broker = Broker(config, jars=jars, progress=print)
-        broker.start()
-        try:
-            yield broker.bootstrap_servers
-        finally:
-            broker.stop()
+
+    def start() -> tuple[str, Stop]:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenpools-kafka-"))
+            port, controller_port = free_ports(2)
+            config = BrokerConfig(
+                state_dir=Path(folder), port=port, controller_port=controller_port
+            )
+            broker = Broker(config, jars=jars, progress=print)
+            broker.start()
+            stack.callback(broker.stop)
+            return broker.bootstrap_servers, stack.pop_all().close
+
+    at_end = AtEnd()
+    request.config.pluginmanager.register(at_end)
+    folder = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return shared_address(
+        folder.parent if is_worker else folder, "kafka", start=start, at_end=at_end.keep
+    )
+
+
+class AtEnd:
+    """What one process of a run does after its last test, outside of every test's deadline."""
+
+    def __init__(self) -> None:
+        self._kept = ExitStack()
+
+    def keep(self, stop: Stop) -> None:
+        """Do this then; what was kept last is done first."""
+        self._kept.callback(stop)
+
+    def pytest_sessionfinish(self) -> None:
+        """Do everything that was kept."""
+        self._kept.close()
 
 
 @pytest.fixture

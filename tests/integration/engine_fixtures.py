@@ -1,4 +1,7 @@
-"""One ClickHouse engine for the whole run, and a database of its own for each test.
+"""One ClickHouse engine for each worker of a run, and a database of its own for each test.
+
+Migrating takes longer than most tests: a migrated database that a test leaves with the schema that
+it found is emptied and given to the next one.
 
 Set ``TOKENPOOLS_TEST_CLICKHOUSE_DSN`` (``clickhouse://user:password@host:port/database``) to the
 address of a server that already runs: every test then uses it, and the contract suite holds it to
@@ -22,6 +25,8 @@ import pytest
 
 from deploy.local.clickhouse.process import ClickHouseProcess, NotReadyError
 from deploy.local.ports import free_ports
+from schemas.connections import clickhouse_options
+from streams.history.migrate import Retention, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,3 +129,64 @@ def database_in(dsn: str) -> Iterator[str]:
 def clickhouse_database(clickhouse_dsn: str) -> Iterator[str]:
     """The DSN of a database that belongs to one test."""
     yield from database_in(clickhouse_dsn)
+
+
+Spares = dict[Retention, list[str]]
+
+
+@pytest.fixture(scope="session")
+def spare_databases() -> Spares:
+    """The DSNs of migrated databases that hold nothing, by how long they keep what."""
+    return {}
+
+
+@pytest.fixture
+def migrated_database(clickhouse_dsn: str, spare_databases: Spares) -> Iterator[str]:
+    """The DSN of a migrated database that belongs to one test and holds nothing."""
+    yield from lent(clickhouse_dsn, spare_databases, Retention())
+
+
+def lent(dsn: str, spares: Spares, retention: Retention) -> Iterator[str]:
+    """Yield the DSN of a migrated database and empty it: the body of a fixture."""
+    fitting = spares.setdefault(retention, [])
+    database = fitting.pop() if fitting else _migrated_in(dsn, retention)
+    schema = _schema_of(database)
+    yield database
+    if _schema_of(database) == schema:
+        _empty(database)
+        fitting.append(database)
+    else:
+        execute(database, f"DROP DATABASE {_name_of(database)} SYNC")
+
+
+def _migrated_in(dsn: str, retention: Retention) -> str:
+    name = f"t{uuid.uuid4().hex[:12]}"
+    migrated = urlsplit(dsn)._replace(path=f"/{name}").geturl()
+    options = clickhouse_options({"CLICKHOUSE_DSN": migrated}, read_text=str)
+    migrate(options, retention=retention)
+    return migrated
+
+
+def _schema_of(dsn: str) -> str:
+    """Return what every table is made of, and which migrations are recorded."""
+    name = _name_of(dsn)
+    return execute(
+        dsn,
+        f"SELECT name, create_table_query FROM system.tables WHERE database = '{name}' "
+        f"UNION ALL SELECT name, checksum FROM {name}.schema_migrations FINAL ORDER BY 1, 2",
+    )
+
+
+def _empty(dsn: str) -> None:
+    name = _name_of(dsn)
+    filled = execute(
+        dsn,
+        f"SELECT name FROM system.tables WHERE database = '{name}' AND total_rows > 0 "
+        "AND name != 'schema_migrations'",
+    )
+    for table in filled.split():
+        execute(dsn, f"TRUNCATE TABLE {name}.{table} SYNC")
+
+
+def _name_of(dsn: str) -> str:
+    return urlsplit(dsn).path.removeprefix("/")

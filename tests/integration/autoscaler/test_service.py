@@ -28,7 +28,6 @@ from streams.autoscaler import service as autoscaler
 from streams.autoscaler.settings import Settings
 from streams.history import service as history
 from streams.history.client import connect
-from streams.history.migrate import migrate
 from streams.history.settings import Settings as HistorySettings
 from streams.kafka import client_kwargs
 
@@ -77,10 +76,8 @@ async def kafka(kafka_bootstrap: str, topic_prefix: str) -> KafkaOptions:
 
 
 @pytest.fixture
-def clickhouse(clickhouse_database: str) -> ClickHouseOptions:
-    options = clickhouse_options({"CLICKHOUSE_DSN": clickhouse_database}, read_text=str)
-    migrate(options)
-    return options
+def clickhouse(migrated_database: str) -> ClickHouseOptions:
+    return clickhouse_options({"CLICKHOUSE_DSN": migrated_database}, read_text=str)
 
 
 def tick(number: int) -> Tick:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from schemas.connections import ClickHouseOptions
+from schemas.connections import ClickHouseOptions, clickhouse_options
 from schemas.topics import ROLLUPS, USAGE, VERDICTS
 from streams.history import usage_blocks
 from streams.history.batch import Batch, NativeBlocks
 from streams.history.client import connect
-from streams.history.migrate import Retention, migrate
+from streams.history.migrate import Retention
 from streams.history.queries import judged, read_through, sliding_usage
 from streams.history.tables import TABLES
 from streams.history.writer import Writer
+from tests.integration.engine_fixtures import Spares, lent
 from tests.integration.history.logs import (
     LENGTHS_US,
     MONTH_END_US,
@@ -56,10 +58,11 @@ def log() -> Log:
 
 
 @pytest.fixture
-def database(clickhouse: ClickHouseOptions) -> ClickHouseOptions:
+def database(clickhouse_dsn: str, spare_databases: Spares) -> Iterator[ClickHouseOptions]:
     """A database that keeps windows of seconds for as long as this log is young."""
-    migrate(clickhouse, retention=Retention(raw_months=120, seconds_days=3_660))
-    return clickhouse
+    retention = Retention(raw_months=120, seconds_days=3_660)
+    for dsn in lent(clickhouse_dsn, spare_databases, retention):
+        yield clickhouse_options({"CLICKHOUSE_DSN": dsn}, read_text=str)
 
 
 def write(options: ClickHouseOptions, *batches: Batch) -> None:

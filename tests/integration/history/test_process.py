@@ -56,10 +56,10 @@ class Environment:
 @pytest.fixture
 def environment(
     kafka: KafkaOptions,  # noqa: F811 - the fixture
-    clickhouse_database: str,
+    migrated_database: str,
     tmp_path: Path,
 ) -> Environment:
-    return Environment(kafka, clickhouse_database, tmp_path / "process.log")
+    return Environment(kafka, migrated_database, tmp_path / "process.log")
 
 
 @contextmanager

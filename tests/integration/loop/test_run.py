@@ -16,12 +16,19 @@ KILLED = ("streams-1", "history", "admission-1", "clickhouse", "kafka")
 
 
 @pytest.mark.timeout(420)
-def test_a_second_run_in_one_state_directory_agrees_though_every_process_dies(
+def test_ctrl_c_stops_everything_and_the_next_run_agrees_though_every_process_dies(
     tmp_path: Path,
 ) -> None:
-    first = ["run", "--state-dir", "state", "--workload", "steady", "--limit", "5"]
-    with Command(first, cwd=tmp_path) as run:
-        assert tokens_agreed_on(run) > 0
+    with Command(["run", "--state-dir", "state"], cwd=tmp_path) as first:
+        first.line("requests sent")
+        children = children_of(tmp_path / "state")
+        first.interrupt()
+        status = first.ended()
+
+    assert len(children) == 7
+    assert status == 130
+    assert [name for name, pid in children.items() if runs(pid)] == []
+
     second = ["run", "--state-dir", "state", "--workload", "steady", "--limit", "25", "--seed", "5"]
     with Command(second, cwd=tmp_path) as run:
         run.line("requests sent")
@@ -39,17 +46,3 @@ def tokens_agreed_on(run: Command) -> int:
     assert agreed is not None, run.text
     assert status == 0
     return int(agreed[1])
-
-
-@pytest.mark.timeout(300)
-def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
-    with Command(["run", "--state-dir", "state"], cwd=tmp_path) as run:
-        run.line("requests sent")
-        children = children_of(tmp_path / "state")
-
-        run.interrupt()
-        status = run.ended()
-
-    assert len(children) == 7
-    assert status == 130
-    assert [name for name, pid in children.items() if runs(pid)] == []

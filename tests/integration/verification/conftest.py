@@ -18,9 +18,9 @@ DEADLINE_S = 60.0
 
 
 @pytest.fixture
-def clickhouse(clickhouse_database: str) -> ClickHouseOptions:
-    """The options of a database of its own; history migrates it."""
-    return clickhouse_options({"CLICKHOUSE_DSN": clickhouse_database}, read_text=str)
+def clickhouse(migrated_database: str) -> ClickHouseOptions:
+    """The options of a database of its own, migrated."""
+    return clickhouse_options({"CLICKHOUSE_DSN": migrated_database}, read_text=str)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def history(kafka: KafkaOptions, clickhouse: ClickHouseOptions) -> AsyncIt
 
 @pytest.fixture
 def operator(
-    kafka: KafkaOptions, clickhouse: ClickHouseOptions, clickhouse_database: str
+    kafka: KafkaOptions, clickhouse: ClickHouseOptions, migrated_database: str
 ) -> Operator:
     """Somebody who types ``tokenpools`` commands."""
-    return Operator(kafka, clickhouse, clickhouse_database)
+    return Operator(kafka, clickhouse, migrated_database)

@@ -13,7 +13,6 @@ from console.publish import publish_pools
 from schemas.connections import ClickHouseOptions, KafkaOptions
 from schemas.specs import EntitlementSpec, PoolRef, Qos, ServiceClass
 from schemas.usage import UsageData, UsageEvent
-from streams.history.migrate import migrate
 from streams.kafka import client_kwargs
 from tests.integration.streams.loop import POOL_NAMES, Gateway, pool_record
 from tests.integration.verification.operator import Operator, emit
@@ -104,8 +103,6 @@ async def test_without_clickhouse_the_setting_is_named(kafka: KafkaOptions) -> N
 
 
 async def test_no_letters_are_said_so(operator: Operator, clickhouse: ClickHouseOptions) -> None:
-    migrate(clickhouse)
-
     answer = await operator.run("dead-letters", "list")
 
     assert (answer.status, answer.text) == (0, "no dead letters\n")

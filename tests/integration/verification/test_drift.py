@@ -18,7 +18,6 @@ from schemas.wire import encode
 from streams.history.client import connect
 from streams.history.drift import Drift, DriftCheck
 from streams.history.drift_queries import MINUTE_US
-from streams.history.migrate import migrate
 from streams.history.writer import Writer
 from tests.integration.history.records import (
     STORED_MS,
@@ -64,7 +63,6 @@ class Log:
 
 @pytest.fixture
 def log(clickhouse: ClickHouseOptions) -> Iterator[Log]:
-    migrate(clickhouse)
     with closing(connect(clickhouse)) as client:
         yield Log(clickhouse, client)
 
