@@ -31,11 +31,9 @@ from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT
 
 from streams.core.judge import Record
-from streams.fetching import Fetched, bytes_of, poll
+from streams.fetching import MUCH_BYTES, Fetched, bytes_of, poll, up_to_date
 
 IDLE_S: Final = 0.05
-FULL_POLL_BYTES: Final = 262_144
-"""A poll that brought this much is followed by the next one without a pause."""
 
 MS_PER_S: Final = 1_000
 
@@ -104,6 +102,9 @@ class Delivery:
 class ConsumerThread(AIOKafkaConsumerThread):
     """The thread that talks to Kafka, with the fetch settings that Faust fixes."""
 
+    _polled_s = 0.0
+    """When the last poll ended, on the monotonic clock."""
+
     def _create_worker_consumer(
         self, transport: faust_driver.Transport
     ) -> aiokafka.AIOKafkaConsumer:
@@ -122,7 +123,29 @@ class ConsumerThread(AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's own signature
         max_records: int | None = None,
     ) -> dict[Any, Any]:
-        """Return ``Fetched`` by partition, out of whole record batches where that was tested."""
+        """Return ``Fetched`` by partition."""
+        delivery = cast("Consumer", self.consumer).delivery
+
+        async def once(timeout_s: float | None) -> dict[Any, Fetched]:
+            return await self._fetched(consumer, active_partitions, timeout_s, max_records)
+
+        fetched = await up_to_date(
+            once,
+            timeout_s=timeout,
+            lay_s=time.monotonic() - self._polled_s,
+            bytes_max=delivery.poll_bytes_max,
+        )
+        self._polled_s = time.monotonic()
+        return fetched
+
+    async def _fetched(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout_s: float | None,
+        max_records: int | None,
+    ) -> dict[Any, Fetched]:
+        """Return what one poll brings, out of whole record batches where that was tested."""
         delivery = cast("Consumer", self.consumer).delivery
         if delivery.whole_batches:
             if not self.consumer.flow_active:
@@ -130,11 +153,11 @@ class ConsumerThread(AIOKafkaConsumerThread):
             return await poll(
                 consumer,
                 active_partitions,
-                timeout_s=timeout or 0.0,
+                timeout_s=timeout_s or 0.0,
                 bytes_max=delivery.poll_bytes_max,
             )
         polled = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
+            consumer, active_partitions, timeout=timeout_s, max_records=max_records
         )
         return {tp: Fetched(records, bytes_of(records)) for tp, records in polled.items()}
 
@@ -183,7 +206,7 @@ class Consumer(faust_driver.Consumer):
         if not wanted:
             await asyncio.sleep(IDLE_S)
             return {}
-        if self._last_poll_bytes < FULL_POLL_BYTES and not self.app.in_recovery:
+        if self._last_poll_bytes < MUCH_BYTES and not self.app.in_recovery:
             await asyncio.sleep(self.delivery.pace_s)
         seeks, assignments = self._seeks, self._assignments
         polled: Any = await super()._getmany(wanted, timeout)

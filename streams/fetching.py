@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +40,39 @@ class Fetched(NamedTuple):
 
 
 NOTHING: Final = Fetched([], 0)
+
+MUCH_BYTES: Final = 262_144
+"""A poll that brought so much is of a busy log."""
+STALE_S: Final = 0.1
+"""What was fetched longer ago is not all that the broker has."""
+FRESH_S_MAX: Final = 0.25
+"""For so long at most is the rest waited for."""
+
+Poll = Callable[[float | None], Awaitable[dict[Any, Fetched]]]
+"""One poll that waits for so many seconds at most."""
+
+
+async def up_to_date(
+    poll: Poll, *, timeout_s: float | None, lay_s: float, bytes_max: int
+) -> dict[Any, Fetched]:
+    """Return what a poll brings, and what the broker has by now if that lay ready for too long.
+
+    A client fetches again right after a poll: what lies ready ``lay_s`` later was stored before all
+    of that time, and of a busy log that would be folded a cycle later than need be.  What the
+    second poll is refused does not take back what the first one brought: the next one is refused
+    it again.
+    """
+    fetched = await poll(timeout_s)
+    size_bytes = sum(each.size_bytes for each in fetched.values())
+    if lay_s > STALE_S and MUCH_BYTES <= size_bytes < bytes_max // 2:
+        fresh: dict[Any, Fetched] = {}
+        with suppress(KafkaError):
+            fresh = await poll(FRESH_S_MAX)
+        for tp, more in fresh.items():
+            first = fetched.get(tp, NOTHING)
+            size_bytes = first.size_bytes + more.size_bytes
+            fetched[tp] = Fetched(first.records + more.records, size_bytes)
+    return fetched
 
 
 def can_take_whole_batches(version: str = aiokafka.__version__) -> bool:

@@ -29,13 +29,13 @@ from streams.core.outcome import (
     Outcome,
     States,
     WindowKey,
-    key_of,
     size_of,
 )
 from streams.core.tally import Desk, Tally, increments
 from streams.core.windows import closed_windows, rollup_of, slots_entered
 
 ALL_SIZES: Final = tuple(range(SIZES))
+NO_TOTALS: Final = WindowTotals()
 
 HORIZON_DEFAULT_US: Final = 86_700 * US_PER_S
 """For how long marks are kept where no pool says more (24 h and 5 min of clock error)."""
@@ -71,7 +71,7 @@ def close(closing: Closing, *, dropped: int, by_budget: bool) -> Outcome:
     memory = closing.memory
     dropped_bodies = closing.states.bodies.to_drop()
     totals = list(_added(closing.desks))
-    changed = {key_of(each): each for each in _windows(closing)}
+    changed = dict(_windows(closing))
     sizes = _sizes(closing)
     closed = _closed(closing, changed) if 0 in sizes else ()
     left = set(closed)
@@ -147,30 +147,36 @@ def _totals(
 ) -> Iterator[TotalsEntry]:
     for key, added in totals:
         known = closing.states.totals.get(key)
-        before = WindowTotals() if known is None else known.totals
         yield TotalsEntry(
             pool=key[0],
             entitlement=key[1],
             position=_position(closing, added.place),
-            totals=before + added.totals(),
+            totals=added.on_top_of(NO_TOTALS if known is None else known.totals),
         )
 
 
-def _windows(closing: Closing) -> Iterator[WindowEntry]:
+def _windows(closing: Closing) -> Iterator[tuple[WindowKey, WindowEntry]]:
+    windows, place, position = closing.states.windows, -1, closing.position
     for desk in closing.desks:
         for account in desk.all_accounts():
+            owner = account.key
             for span, added in account.by_window(desk.lengths_us).items():
-                known = closing.states.window((span, account.key))
-                before = WindowTotals() if known is None else known.totals
-                yield WindowEntry(
-                    pool=desk.name,
-                    entitlement=account.key[1],
-                    tenant=account.tenant,
-                    model=desk.model_of(added.model),
-                    start_us=span[1],
-                    window_us=span[0],
-                    position=_position(closing, added.place),
-                    totals=before + added.totals(),
+                owners = windows.get(span)
+                known = None if owners is None else owners.get(owner)
+                if added.place != place:
+                    place, position = added.place, _position(closing, added.place)
+                yield (
+                    (span, owner),
+                    WindowEntry(
+                        pool=desk.name,
+                        entitlement=owner[1],
+                        tenant=account.tenant,
+                        model=desk.model_of(added.model),
+                        start_us=span[1],
+                        window_us=span[0],
+                        position=position,
+                        totals=added.on_top_of(NO_TOTALS if known is None else known.totals),
+                    ),
                 )
 
 
@@ -198,13 +204,15 @@ def _rollups(
 ) -> Iterator[Rollup]:
     """Yield what changed of these sizes, and of what closes; as it is after the fold."""
     for size in ALL_SIZES:
+        closing = {key for key in closed if size_of(key[0][0]) == size}
+        if size not in sizes and not closing:
+            continue
         keys: Iterable[WindowKey] = {
             **states.unpublished[size],
             **{key: None for key in changed if size_of(key[0][0]) == size},
         }
         if size not in sizes:
-            closing = {key for key in closed if size_of(key[0][0]) == size}
-            keys = [key for key in keys if key in closing] if closing else ()
+            keys = [key for key in keys if key in closing]
         for key in keys:
             entry = changed.get(key) or states.window(key)
             if entry is not None:

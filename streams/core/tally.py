@@ -7,7 +7,7 @@ each of its windows that is still open, and to the total.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from schemas.ledger import WindowTotals
@@ -98,17 +98,31 @@ class Tally:
             self.place = other.place
             self.model = other.model
 
-    def totals(self) -> WindowTotals:
-        """Return what was added."""
-        tokens = TokenCounts(
-            self.input, self.cache_read, self.cache_write, self.output, self.reasoning
-        )
+    def on_top_of(self, before: WindowTotals) -> WindowTotals:
+        """Return what was there before together with what was added."""
+        tokens = before.tokens
         return WindowTotals(
-            tokens=tokens,
-            events=self.events,
-            requests=self.requests,
-            demoted_tokens=self.demoted,
+            tokens=TokenCounts(
+                tokens.input_tokens + self.input,
+                tokens.cache_read_tokens + self.cache_read,
+                tokens.cache_write_tokens + self.cache_write,
+                tokens.output_tokens + self.output,
+                tokens.reasoning_tokens + self.reasoning,
+            ),
+            events=before.events + self.events,
+            requests=before.requests + self.requests,
+            demoted_tokens=before.demoted_tokens + self.demoted,
         )
+
+
+def merged(tallies: Sequence[Tally]) -> Tally:
+    """Return the sum of tallies but for what is paid: the only one itself, to be read only."""
+    if len(tallies) == 1:
+        return tallies[0]
+    total = Tally()
+    for each in tallies:
+        total.merge(each)
+    return total
 
 
 class Account:
@@ -152,23 +166,32 @@ class Account:
 
     def total(self) -> Tally:
         """Return what was added to the entitlement's totals; no events: nothing was."""
-        total, late = Tally(), self.late_tally
-        for tally in (*self.seconds.values(), *(() if late is None else (late,))):
-            total.merge(tally)
-            for grains, cost_ppm in tally.paid.items():
-                total.paid[grains] = total.paid.get(grains, 0) + cost_ppm
+        tallies = [*self.seconds.values(), *(() if self.late_tally is None else (self.late_tally,))]
+        total = merged(tallies)
+        if len(tallies) > 1:
+            for tally in tallies:
+                for grains, cost_ppm in tally.paid.items():
+                    total.paid[grains] = total.paid.get(grains, 0) + cost_ppm
         return total
 
     def by_window(self, lengths_us: tuple[int, int, int]) -> dict[WindowSpan, Tally]:
-        """Return what was added to each open window."""
+        """Return what was added to each open window.
+
+        Minutes are merged of seconds and hours of minutes; windows with the same events share a
+        tally, which must only be read.
+        """
         windows: dict[WindowSpan, Tally] = {}
-        for number, tally in self.seconds.items():
-            at_us = number * lengths_us[0]
-            for length_us in lengths_us:
-                span = (length_us, at_us - at_us % length_us)
-                windows.setdefault(span, Tally()).merge(tally)
+        parts = [(number * lengths_us[0], tally) for number, tally in self.seconds.items()]
+        for length_us in lengths_us:
+            starts: dict[int, list[Tally]] = {}
+            for at_us, tally in parts:
+                starts.setdefault(at_us - at_us % length_us, []).append(tally)
+            parts = [(start_us, merged(tallies)) for start_us, tallies in starts.items()]
+            for start_us, tally in parts:
+                windows[length_us, start_us] = tally
         for span, tally in self.windows.items():
-            windows.setdefault(span, Tally()).merge(tally)
+            known = windows.get(span)
+            windows[span] = tally if known is None else merged((known, tally))
         return windows
 
 

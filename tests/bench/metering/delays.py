@@ -28,7 +28,11 @@ class Delays(NamedTuple):
     """Seconds per event, sorted."""
 
     ledger_s: list[float]
+    tick_s: list[float]
+    """Until a tick that knew it: the state that is out is what that tick wants, published or not,
+    since a tick publishes only what admitters would act on."""
     state_s: list[float]
+    """Until a state that such a tick published."""
     acknowledged_s: list[float]
 
 
@@ -42,16 +46,18 @@ class Reached(NamedTuple):
 async def delays(site: Site, sent: Sequence[Sent]) -> Delays:
     """Return what each event waited; all must have arrived."""
     ledger = await _ledger(site)
-    states = await states_of(site)
+    ticks, states = await ticks_of(site), await states_of(site)
     to_ledger: list[float] = []
+    to_tick: list[float] = []
     to_state: list[float] = []
     for batch in sent:
         for index, pool in enumerate(batch.pools):
             offset = batch.offset + index
             to_ledger.append(_reached_s(ledger[batch.partition], offset) - batch.at_s)
+            to_tick.append(_reached_s(ticks[pool], offset) - batch.at_s)
             to_state.append(_reached_s(states[pool], offset) - batch.at_s)
     acks = [each.acknowledged_s - each.at_s for each in sent for _ in each.pools]
-    return Delays(sorted(to_ledger), sorted(to_state), sorted(acks))
+    return Delays(sorted(to_ledger), sorted(to_tick), sorted(to_state), sorted(acks))
 
 
 async def all_known(site: Site, sent: Sequence[Sent]) -> bool:
@@ -75,6 +81,17 @@ async def _ledger(site: Site) -> dict[int, list[Reached]]:
             series[record.partition].append(
                 Reached(entry.position.offset, record.timestamp_ms / 1_000)
             )
+    return series
+
+
+async def ticks_of(site: Site) -> dict[str, list[Reached]]:
+    """Return by pool when a tick that knew the ledger up to which offset was recorded."""
+    series: dict[str, list[Reached]] = defaultdict(list)
+    async for record in _all(site, TICKS):
+        tick = decode(record.value or b"", Tick)
+        if tick.inputs.ledger is not None:
+            at_s = record.timestamp_ms / 1_000
+            series[tick.pool].append(Reached(tick.inputs.ledger.offset, at_s))
     return series
 
 

@@ -42,10 +42,14 @@ async def test_latency(
     await site.drop()
     for percent in (50, 99):
         to_ledger_ms = percentile(taken.ledger_s, percent) * 1_000
+        to_tick_ms = percentile(taken.tick_s, percent) * 1_000
         to_state_ms = percentile(taken.state_s, percent) * 1_000
         ack_ms = percentile(taken.acknowledged_s, percent) * 1_000
-        ledger, state = f"ledger.p{percent}_ms.{name}", f"state.p{percent}_ms.{name}"
+        ledger, tick, state = (
+            f"{what}.p{percent}_ms.{name}" for what in ("ledger", "tick", "state")
+        )
         figures.append(Figure(ledger, to_ledger_ms, "ms", ack_ms, "the produce's acknowledgement"))
+        figures.append(Figure(tick, to_tick_ms, "ms", TICK_MS, "the tick"))
         figures.append(Figure(state, to_state_ms, "ms", TICK_MS, "the tick"))
 
 

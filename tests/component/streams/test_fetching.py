@@ -10,11 +10,21 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.fetching import TESTED_VERSIONS, can_take_whole_batches, take, whole_batches
+from streams.fetching import (
+    FRESH_S_MAX,
+    MUCH_BYTES,
+    STALE_S,
+    TESTED_VERSIONS,
+    Fetched,
+    can_take_whole_batches,
+    take,
+    up_to_date,
+    whole_batches,
+)
 
 TP = TopicPartition("usage", 0)
 BASE_OFFSET_BYTES = 8
@@ -157,3 +167,62 @@ def test_a_version_that_was_not_tested_takes_the_ordinary_path_and_says_so(
 
     (message,) = (record.getMessage() for record in caplog.records)
     assert "aiokafka=99.1" in message
+
+
+class Polls:
+    """Polls that bring one thing after the other, and how long each would have waited."""
+
+    def __init__(self, *answers: dict[Any, Fetched] | KafkaError) -> None:
+        self._answers = list(answers)
+        self.timeouts_s: list[float | None] = []
+
+    async def __call__(self, timeout_s: float | None) -> dict[Any, Fetched]:
+        self.timeouts_s.append(timeout_s)
+        answer = self._answers.pop(0)
+        if isinstance(answer, KafkaError):
+            raise answer
+        return answer
+
+
+OTHER = TopicPartition("usage", 1)
+BUSY = Fetched(["a", "b"], MUCH_BYTES)
+BYTES_MAX = 64 * MUCH_BYTES
+
+
+async def test_what_lay_ready_for_long_is_followed_by_what_the_broker_has_by_now() -> None:
+    polls = Polls({TP: BUSY}, {TP: Fetched(["c"], 3), OTHER: Fetched(["d"], 5)})
+
+    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=2 * STALE_S, bytes_max=BYTES_MAX)
+
+    assert fetched == {
+        TP: Fetched(["a", "b", "c"], MUCH_BYTES + 3),
+        OTHER: Fetched(["d"], 5),
+    }
+    assert polls.timeouts_s == [1.0, FRESH_S_MAX]
+
+
+@pytest.mark.parametrize(
+    ("lay_s", "size_bytes"),
+    [
+        pytest.param(STALE_S / 2, MUCH_BYTES, id="it was fetched just now"),
+        pytest.param(2 * STALE_S, MUCH_BYTES - 1, id="the log is not busy"),
+        pytest.param(2 * STALE_S, BYTES_MAX // 2, id="it is enough by itself"),
+        pytest.param(2 * STALE_S, 0, id="there was nothing"),
+    ],
+)
+async def test_one_poll_is_enough_where(lay_s: float, size_bytes: int) -> None:
+    brought = {TP: Fetched(["a"], size_bytes)} if size_bytes else {}
+    polls = Polls(brought)
+
+    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=lay_s, bytes_max=BYTES_MAX)
+
+    assert fetched == brought
+    assert polls.timeouts_s == [1.0]
+
+
+async def test_what_the_second_poll_is_refused_takes_nothing_back() -> None:
+    polls = Polls({TP: BUSY}, CorruptRecordException())
+
+    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=2 * STALE_S, bytes_max=BYTES_MAX)
+
+    assert fetched == {TP: BUSY}
