@@ -2,7 +2,8 @@
 
 Each round looks only at what was stored since the round before, and only at what both have passed:
 a partition's rows are compared through the offset that is judged once the rows are read that far,
-and a minute through the position that its totals include.  What is right moves a mark forward, kept
+and a minute through the position that its totals include, once everything that was published until
+then is read as well.  What is right moves a mark forward, kept
 in ClickHouse, so that a new process goes on from it.  What is not right stays before the mark, is
 looked at again in every round, and counts from the second round on: a difference that another try
 does not show was the reader's.
@@ -10,7 +11,7 @@ does not show was the reader's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -93,8 +94,12 @@ class DriftCheck:
     _begun: bool = False
     _suspected: frozenset[tuple[object, ...]] = frozenset()
 
-    def round(self, client: Client, *, now_us: int) -> Drift:
-        """Look once; blocks, so run it in a thread."""
+    def round(self, client: Client, *, now_us: int, published_us: Mapping[int, int]) -> Drift:
+        """Look once; blocks, so run it in a thread.
+
+        ``published_us``: by partition, until when everything that the ledger published has been
+        read.  Minutes of later events are left for a later round.
+        """
         if not self._begun:
             self.marks = newest(stored_marks(client))
             self._begun = True
@@ -105,7 +110,9 @@ class DriftCheck:
             mark = self.marks.get(judged.partition, begin)
             mark = mark if mark.epoch == judged.epoch else begin
             mark = self._events(client, mark, judged, found_events)
-            self.marks[judged.partition] = self._minutes(client, mark, found_minutes)
+            self.marks[judged.partition] = self._minutes(
+                client, mark, published_us.get(judged.partition, 0), found_minutes
+            )
         moved = [mark for partition, mark in self.marks.items() if before.get(partition) != mark]
         store_marks(client, moved, now_us=now_us)
         return self._confirmed(found_events, found_minutes)
@@ -138,8 +145,10 @@ class DriftCheck:
             stored_us=rows.stored_us,
         )
 
-    def _minutes(self, client: Client, mark: Mark, found: list[Differing]) -> Mark:
-        until_us = mark.stored_us - PUBLISHED_AFTER_US
+    def _minutes(
+        self, client: Client, mark: Mark, published_us: int, found: list[Differing]
+    ) -> Mark:
+        until_us = min(mark.stored_us, published_us) - PUBLISHED_AFTER_US
         if until_us <= mark.minutes_us:
             return mark
         differing = differing_minutes(client, mark, until_us=until_us)

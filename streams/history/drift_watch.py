@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ from schemas.units import US_PER_S
 from streams.history import metrics
 from streams.history.client import connect, reaching
 from streams.history.drift import NAMED_MAX, Drift, DriftCheck
+from streams.history.published import Published
 from streams.history.queries import judged
 from streams.history.settings import Settings
 from streams.history.settled import Missing, missing_of, settled_before, source_usage
@@ -51,6 +53,7 @@ class DriftWatch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._check = DriftCheck()
+        self._published = Published(settings)
         self._round = 0
         self._said = ""
         self._ends: Ends | None = None
@@ -67,7 +70,8 @@ class DriftWatch:
 
     async def look(self, *, epoch: int) -> Drift:
         """Look once and export what was seen."""
-        drift = await asyncio.to_thread(self._drift)
+        published_us = await self._published.until_us(epoch=epoch)
+        drift = await asyncio.to_thread(self._drift, published_us)
         metrics.DRIFT_TOKENS.set(drift.tokens_count)
         metrics.DRIFT_EVENTS.set(drift.events_count)
         metrics.DRIFT_CHECKED.set(time.time())
@@ -78,10 +82,10 @@ class DriftWatch:
         self._round += 1
         return drift
 
-    def _drift(self) -> Drift:
+    def _drift(self, published_us: Mapping[int, int]) -> Drift:
         options = self._settings.clickhouse
         with closing(connect(options)) as client, reaching(options):
-            return self._check.round(client, now_us=_now_us())
+            return self._check.round(client, now_us=_now_us(), published_us=published_us)
 
     def _say(self, drift: Drift) -> None:
         """One line when drift appears or changes, and one when it is gone."""

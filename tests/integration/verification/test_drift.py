@@ -32,6 +32,7 @@ from tests.integration.history.records import (
 NO_DRIFT: Final = Drift()
 MINUTE_MS: Final = MINUTE_US // 1_000
 FIRST_US: Final = STORED_MS * 1_000 // MINUTE_US * MINUTE_US
+FOR_EVER_US: Final = 1 << 60
 
 
 class Log:
@@ -44,6 +45,7 @@ class Log:
     def __init__(self, options: ClickHouseOptions, client: Client) -> None:
         self.client = client
         self.check = DriftCheck()
+        self.published_us: dict[int, int] = {0: FOR_EVER_US}
         self._options = options
 
     def write(self, **records: Sequence[Stored]) -> None:
@@ -54,7 +56,9 @@ class Log:
 
     def look(self) -> Drift:
         """One round."""
-        return self.check.round(self.client, now_us=STORED_MS * 1_000)
+        return self.check.round(
+            self.client, now_us=STORED_MS * 1_000, published_us=self.published_us
+        )
 
     def delete(self, condition: str) -> None:
         """Lose rows, as no part of history ever does."""
@@ -195,6 +199,24 @@ def test_a_minute_that_the_ledger_did_not_publish_is_drift_and_is_named(log: Log
     assert first == NO_DRIFT
     assert (second.tokens_count, second.events_count) == (11, 1)
     assert f"pool='chat' entitlement='gold' minute_us={FIRST_US + MINUTE_US}" in second.text()
+
+
+def test_totals_that_were_not_read_yet_are_waited_for(log: Log) -> None:
+    log.published_us = {0: (STORED_MS + 2 * MINUTE_MS) * 1_000}
+    log.write(
+        usage=[stored(number) for number in numbers(6)],
+        rollups=[rollup(number) for number in numbers(2)],
+        verdicts=[judged_mark(5, accepted=6)],
+    )
+
+    assert [log.look(), log.look()] == [NO_DRIFT, NO_DRIFT]
+    assert log.check.marks[0].minutes_us == (STORED_MS + MINUTE_MS) * 1_000
+
+    log.published_us = {0: FOR_EVER_US}
+    log.look()
+    assert {each.start_us for each in log.look().minutes} == {
+        FIRST_US + number * MINUTE_US for number in (2, 3, 4)
+    }
 
 
 def test_a_minute_with_other_totals_is_drift(log: Log) -> None:

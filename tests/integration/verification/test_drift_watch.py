@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import closing
 from typing import Final
 
@@ -17,14 +18,16 @@ from schemas.topics import ADMITTER_REPORTS
 from schemas.wire import encode
 from streams.history.client import connect
 from streams.history.drift_watch import DriftWatch
+from streams.history.published import Published
 from streams.history.settings import Settings
 from streams.history.settled import GRACE_US
 from streams.history.settled_rows import MINUTE_US
-from tests.integration.streams.loop import POOL_NAMES, Gateway
+from tests.integration.streams.loop import POOL_NAMES, Gateway, until
 from tests.integration.verification.operator import Operator, producing
 
 POOL: Final = POOL_NAMES[0]
 EPOCH: Final = 1
+PUBLISHED_S_MAX: Final = 30.0
 
 
 COUNT_TWICE: Final = f"""
@@ -97,6 +100,24 @@ async def report(kafka: KafkaOptions, settled: dict[str, int]) -> None:
             key=POOL.encode(),
             partition=partition_of(POOL, kafka.partitions),
         )
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_was_published_is_known_to_be_read_partition_by_partition(
+    kafka: KafkaOptions, gateway: Gateway, operator: Operator, history: Settings
+) -> None:
+    await gateway.emit(20)
+    await operator.both_agree(gateway)
+    begun_us = time.time_ns() // 1_000
+    published = Published(history)
+
+    async def all_read() -> bool:
+        until_us = await published.until_us(epoch=EPOCH)
+        return len(until_us) == kafka.partitions
+
+    await until(all_read, what="everything that was published", deadline_s=PUBLISHED_S_MAX)
+
+    assert min((await published.until_us(epoch=EPOCH)).values()) >= begun_us
 
 
 async def age_settlements(clickhouse: ClickHouseOptions, operator: Operator) -> None:
