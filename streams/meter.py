@@ -137,6 +137,8 @@ class Meter:
 
     def release(self) -> None:
         """Own nothing: the partitions are being assigned anew."""
+        for partition in self._owned:
+            metrics.forget(partition)
         self._owned = {}
         metrics.OWNED.set(0)
 

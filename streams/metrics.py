@@ -111,6 +111,16 @@ BAD_REPORTS: Final = Counter(
 )
 
 
+OF_OWNERS: Final = (LAG, WATERMARK, WATERMARK_LAG, MARKS, FLOOR)
+"""What only the owner of a partition knows."""
+
+
+def forget(partition: int) -> None:
+    """Say nothing more about a partition that another worker may own now."""
+    for gauge in OF_OWNERS:
+        gauge.remove(partition)
+
+
 def serve(host: str, port: int) -> Callable[[], None]:
     """Serve ``/metrics`` from a thread of its own; return what stops it."""
     server, thread = start_http_server(port, addr=host)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from schemas.connections import KafkaOptions
 from schemas.ledger import PartitionEntry
@@ -279,6 +280,18 @@ async def test_what_lands_after_the_partition_was_lost_is_not_committed() -> Non
 
     assert log.changelog != {}
     assert bench.written == []
+
+
+async def test_a_former_owner_says_nothing_of_a_partition_any_more() -> None:
+    bench = _bench(Log())
+    await bench.fold(records(usage(1)))
+    gauges = ("tokenpools_dedupe_marks_count", "tokenpools_acceptance_floor_us")
+    partition = {"partition": str(HOME)}
+    assert None not in [REGISTRY.get_sample_value(name, partition) for name in gauges]
+
+    bench.meter.release()
+
+    assert {REGISTRY.get_sample_value(name, partition) for name in gauges} == {None}
 
 
 async def test_a_hole_between_two_batches_ends_the_process() -> None:
