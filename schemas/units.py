@@ -23,6 +23,8 @@ Millis = NewType("Millis", int)
 PPM: Final = 1_000_000
 US_PER_MS: Final = 1_000
 US_PER_S: Final = 1_000_000
+US_PER_MINUTE: Final = 60 * US_PER_S
+US_PER_HOUR: Final = 60 * US_PER_MINUTE
 MS_PER_S: Final = 1_000
 BYTES_PER_GIB: Final = 1 << 30
 

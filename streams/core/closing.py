@@ -15,14 +15,13 @@ import msgspec
 from schemas.ledger import LineEntry, PartitionEntry, TotalsEntry, WindowEntry, WindowTotals
 from schemas.positions import Position
 from schemas.rollups import Rollup
-from schemas.units import US_PER_S
+from schemas.units import US_PER_MINUTE, US_PER_S
 from schemas.verdicts import JudgedThrough, Verdict, VerdictCounts
 from streams.core.judge import Bench, Specs
 from streams.core.lines import Line, LineKey, lines_to_drop, numbered_entry
 from streams.core.marks import marks_entry, position_of_place
 from streams.core.memory import Memory
 from streams.core.outcome import (
-    MINUTE_US,
     SIZES,
     EntitlementKey,
     Forward,
@@ -237,7 +236,7 @@ def horizon_of(specs: Specs) -> int:
 def _gone(closing: Closing, touched: set[LineKey]) -> tuple[tuple[LineKey, ...], bool]:
     """Return the lines to forget; looked at once per minute of the broker's clock."""
     before = closing.before
-    if before is None or before.clock_us // MINUTE_US == closing.clock_us // MINUTE_US:
+    if before is None or before.clock_us // US_PER_MINUTE == closing.clock_us // US_PER_MINUTE:
         return (), False
     before_us = closing.clock_us - horizon_of(closing.bench.specs)
     gone, by_room = lines_to_drop(closing.states.lines, before_us=before_us)

@@ -24,6 +24,7 @@ from schemas.ledger import (
 )
 from schemas.positions import Position
 from schemas.rollups import Rollup
+from schemas.units import US_PER_HOUR, US_PER_MINUTE
 from schemas.usage import Headers
 from schemas.verdicts import DeadReason, JudgedThrough, Verdict, VerdictCounts
 from streams.core.lines import Bodies, LineKey
@@ -34,8 +35,6 @@ EntitlementKey = tuple[str, str]
 WindowSpan = tuple[int, int]
 """Length and start of a window in microseconds."""
 WindowKey = tuple[WindowSpan, EntitlementKey]
-MINUTE_US: Final = 60_000_000
-HOUR_US: Final = 60 * MINUTE_US
 SIZES: Final = 3
 """Windows come in three sizes: seconds, minutes, hours; each is published at its own pace."""
 
@@ -205,9 +204,9 @@ def key_of(entry: WindowEntry) -> WindowKey:
 
 def size_of(window_us: int) -> int:
     """Return 0 for windows of seconds, 1 for minutes, 2 for hours."""
-    if window_us < MINUTE_US:
+    if window_us < US_PER_MINUTE:
         return 0
-    return 1 if window_us < HOUR_US else 2
+    return 1 if window_us < US_PER_HOUR else 2
 
 
 def with_verdicts_offset(outcome: Outcome, verdicts_offset: int) -> Outcome:

@@ -23,12 +23,12 @@ from schemas.ledger import (
     WindowEntry,
     decode_entry,
 )
-from schemas.partitioning import partition_of
 from schemas.positions import Version
+from schemas.units import US_PER_HOUR, US_PER_MINUTE
 from schemas.wire import decode, encode
 from streams.core.lines import LineKey, bodies_of
 from streams.core.marks import first_offset_of, marks_of
-from streams.core.outcome import HOUR_US, MINUTE_US, Outcome, States, WindowKey, key_of, size_of
+from streams.core.outcome import Outcome, States, WindowKey, key_of, size_of
 from streams.core.windows import changed_since
 
 K = TypeVar("K")
@@ -72,9 +72,9 @@ def base_of(entry: LedgerEntry) -> bytes:
 def window_base(key: WindowKey) -> bytes:
     """Return the base of a window's key."""
     (window_us, start_us), (pool, entitlement) = key
-    if window_us == MINUTE_US:
+    if window_us == US_PER_MINUTE:
         return f"m|{pool}|{entitlement}|{start_us}".encode()
-    if window_us == HOUR_US:
+    if window_us == US_PER_HOUR:
         return f"h|{pool}|{entitlement}|{start_us}".encode()
     return f"s|{pool}|{entitlement}|{window_us}|{start_us}".encode()
 
@@ -219,11 +219,3 @@ def latest_ticks(raw: Mapping[bytes, bytes]) -> dict[str, tuple[TickRecord, int]
 
 def _order(record: TickRecord, generation: int) -> tuple[Version, int]:
     return record.version, generation
-
-
-def partition_of_base(base: bytes, *, partitions: int) -> int:
-    """Return the partition that a key of ``consumption`` belongs to."""
-    kind, first, *_ = base.split(b"|")
-    if kind in (b"t", b"m", b"h", b"s"):
-        return partition_of(first.decode(), partitions)
-    return int(first)

@@ -16,10 +16,8 @@ from schemas.pools import Pool
 from schemas.positions import Position
 from schemas.rollups import Rollup
 from schemas.specs import Metering
-from schemas.units import US_PER_S
+from schemas.units import US_PER_HOUR, US_PER_MINUTE, US_PER_S
 from streams.core.outcome import (
-    HOUR_US,
-    MINUTE_US,
     EntitlementKey,
     States,
     WindowKey,
@@ -45,7 +43,7 @@ UNSPECIFIED: Final = Metering()
 
 def lengths_of(metering: Metering) -> tuple[int, int, int]:
     """Return the lengths of the windows that an event counts in, in microseconds."""
-    return (metering.window_seconds * US_PER_S, MINUTE_US, HOUR_US)
+    return (metering.window_seconds * US_PER_S, US_PER_MINUTE, US_PER_HOUR)
 
 
 def lateness_us(window_us: int, pool: Pool | None) -> int:

@@ -15,9 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.units import US_PER_S
+from schemas.units import US_PER_MINUTE, US_PER_S
 
-MINUTE_US: Final = 60 * US_PER_S
 PUBLISHED_AFTER_US: Final = 60 * US_PER_S
 """The ledger publishes a minute at most 5 s of the broker's clock after an event in it."""
 REACH_US: Final = 8 * 86_400 * US_PER_S
@@ -251,6 +250,6 @@ def differing_minutes(client: Client, mark: Mark, *, until_us: int) -> list[Diff
         "until_us": until_us,
         "events_us": max(0, mark.minutes_us - REACH_US),
         "verdicts_us": max(0, mark.minutes_us - VERDICTS_REACH_US),
-        "minute_us": MINUTE_US,
+        "minute_us": US_PER_MINUTE,
     }
     return [Differing(*row) for row in client.query(_MINUTES, parameters=parameters).result_rows]

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from schemas.connections import ClickHouseOptions
 from schemas.reports import OTHER_SOURCES, UNNAMED_SOURCE
+from schemas.units import US_PER_MINUTE
 from streams.history.queries import asking
-from streams.history.settled_rows import MINUTE_US
 
 GRACE_US: Final = 150_000_000
 """Longer than a gateway tries to deliver an event (``GatewayLimits.delivery_ms_max``)."""
@@ -84,7 +84,7 @@ GROUP BY usage.pool, usage.entitlement, name
 
 def settled_before(now_us: int) -> int:
     """Return the minute before which settlements are old enough to be compared."""
-    return (now_us - GRACE_US) // MINUTE_US * MINUTE_US
+    return (now_us - GRACE_US) // US_PER_MINUTE * US_PER_MINUTE
 
 
 def source_usage(

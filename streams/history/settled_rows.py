@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from schemas.reports import AdmitterReport
-from schemas.units import US_PER_MS, US_PER_S
-
-MINUTE_US = 60 * US_PER_S
+from schemas.units import US_PER_MINUTE, US_PER_MS
 
 
 class SettledRow(NamedTuple):
@@ -36,7 +34,7 @@ def settled_rows(report: AdmitterReport, *, stored_ms: int) -> list[SettledRow]:
             entitlement=line.entitlement,
             source=source,
             incarnation=report.incarnation,
-            minute=stored_us - stored_us % MINUTE_US,
+            minute=stored_us - stored_us % US_PER_MINUTE,
             tokens=tokens,
             sequence=report.sequence,
         )

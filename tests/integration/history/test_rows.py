@@ -7,7 +7,7 @@ import pytest
 from schemas.connections import ClickHouseOptions
 from schemas.positions import Position
 from schemas.rollups import Rollup
-from schemas.units import TokenCounts
+from schemas.units import US_PER_MINUTE, TokenCounts
 from schemas.verdicts import VerdictKind
 from schemas.wire import encode
 from streams.history.batch import Batch
@@ -26,7 +26,6 @@ from tests.integration.history.records import (
 )
 
 GOLD = ("chat", "gold")
-MINUTE_US = 60_000_000
 
 
 def write(options: ClickHouseOptions, *batches: Batch) -> None:
@@ -131,8 +130,8 @@ def rollup(offset: int, *, events: int, order: bool = False) -> Stored:
     totals = Rollup(
         pool="chat",
         entitlement="gold",
-        window_start_us=STORED_MS * 1_000 // MINUTE_US * MINUTE_US,
-        window_us=MINUTE_US,
+        window_start_us=STORED_MS * 1_000 // US_PER_MINUTE * US_PER_MINUTE,
+        window_us=US_PER_MINUTE,
         tokens=TokenCounts(input_tokens=10 * events, output_tokens=events),
         events=events,
         version=Position(1, 0, offset),

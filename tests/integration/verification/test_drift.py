@@ -13,11 +13,10 @@ from clickhouse_connect.driver.client import Client
 from schemas.connections import ClickHouseOptions
 from schemas.positions import Position
 from schemas.rollups import Rollup
-from schemas.units import TokenCounts
+from schemas.units import US_PER_MINUTE, TokenCounts
 from schemas.wire import encode
 from streams.history.client import connect
 from streams.history.drift import Drift, DriftCheck
-from streams.history.drift_queries import MINUTE_US
 from streams.history.writer import Writer
 from tests.integration.history.records import (
     STORED_MS,
@@ -30,8 +29,8 @@ from tests.integration.history.records import (
 )
 
 NO_DRIFT: Final = Drift()
-MINUTE_MS: Final = MINUTE_US // 1_000
-FIRST_US: Final = STORED_MS * 1_000 // MINUTE_US * MINUTE_US
+MINUTE_MS: Final = US_PER_MINUTE // 1_000
+FIRST_US: Final = STORED_MS * 1_000 // US_PER_MINUTE * US_PER_MINUTE
 FOR_EVER_US: Final = 1 << 60
 
 
@@ -80,8 +79,8 @@ def rollup(number: int, *, events: int = 1) -> Stored:
     published = Rollup(
         pool="chat",
         entitlement="gold",
-        window_start_us=FIRST_US + number * MINUTE_US,
-        window_us=MINUTE_US,
+        window_start_us=FIRST_US + number * US_PER_MINUTE,
+        window_us=US_PER_MINUTE,
         tokens=TokenCounts(input_tokens=10 * events, output_tokens=events),
         events=events,
         version=Position(1, 0, number),
@@ -93,8 +92,8 @@ def order(number: int, *, version: int) -> Stored:
     ordered = Rollup(
         pool="chat",
         entitlement="gold",
-        window_start_us=FIRST_US + number * MINUTE_US,
-        window_us=MINUTE_US,
+        window_start_us=FIRST_US + number * US_PER_MINUTE,
+        window_us=US_PER_MINUTE,
         version=Position(1, 0, version),
         order=True,
     )
@@ -198,7 +197,7 @@ def test_a_minute_that_the_ledger_did_not_publish_is_drift_and_is_named(log: Log
 
     assert first == NO_DRIFT
     assert (second.tokens_count, second.events_count) == (11, 1)
-    assert f"pool='chat' entitlement='gold' minute_us={FIRST_US + MINUTE_US}" in second.text()
+    assert f"pool='chat' entitlement='gold' minute_us={FIRST_US + US_PER_MINUTE}" in second.text()
 
 
 def test_totals_that_were_not_read_yet_are_waited_for(log: Log) -> None:
@@ -215,7 +214,7 @@ def test_totals_that_were_not_read_yet_are_waited_for(log: Log) -> None:
     log.published_us = {0: FOR_EVER_US}
     log.look()
     assert {each.start_us for each in log.look().minutes} == {
-        FIRST_US + number * MINUTE_US for number in (2, 3, 4)
+        FIRST_US + number * US_PER_MINUTE for number in (2, 3, 4)
     }
 
 

@@ -15,13 +15,13 @@ from schemas.connections import ClickHouseOptions, KafkaOptions
 from schemas.partitioning import partition_of
 from schemas.reports import AdmitterReport, EntitlementReport
 from schemas.topics import ADMITTER_REPORTS
+from schemas.units import US_PER_MINUTE
 from schemas.wire import encode
 from streams.history.client import connect
 from streams.history.drift_watch import DriftWatch
 from streams.history.published import Published
 from streams.history.settings import Settings
 from streams.history.settled import GRACE_US
-from streams.history.settled_rows import MINUTE_US
 from tests.integration.streams.loop import POOL_NAMES, Gateway, until
 from tests.integration.verification.operator import Operator, producing
 
@@ -133,6 +133,6 @@ async def age_settlements(clickhouse: ClickHouseOptions, operator: Operator) -> 
     await operator.until(two, what="what the admitter reported in ClickHouse")
     with closing(connect(clickhouse)) as client:
         client.command(
-            f"INSERT INTO settled SELECT * REPLACE "
-            f"(minute - toIntervalMicrosecond({GRACE_US + 2 * MINUTE_US}) AS minute) FROM settled"
+            "INSERT INTO settled SELECT * REPLACE (minute - "
+            f"toIntervalMicrosecond({GRACE_US + 2 * US_PER_MINUTE}) AS minute) FROM settled"
         )

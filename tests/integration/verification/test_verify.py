@@ -16,11 +16,11 @@ from console.letters.naming import instant_text
 from schemas.connections import ClickHouseOptions, KafkaOptions
 from schemas.partitioning import partition_of
 from schemas.topics import USAGE
-from schemas.units import US_PER_S
+from schemas.units import US_PER_MINUTE, US_PER_S
 from schemas.usage import UsageData, UsageEvent
 from streams.history.client import connect
 from streams.history.settled import settled_before
-from streams.history.settled_rows import MINUTE_US, SettledRow
+from streams.history.settled_rows import SettledRow
 from streams.kafka import client_kwargs
 from tests.integration.streams.loop import POOL_NAMES, Gateway
 from tests.integration.verification.operator import Answer, Operator, emit
@@ -45,7 +45,7 @@ def last_line(answer: Answer) -> str:
 
 def this_hour() -> tuple[str, str]:
     """The window of the last 30 and the next 30 minutes."""
-    minute_us = now_us() // MINUTE_US * MINUTE_US
+    minute_us = now_us() // US_PER_MINUTE * US_PER_MINUTE
     half_hour_us = 1_800 * US_PER_S
     return instant_text(minute_us - half_hour_us), instant_text(minute_us + half_hour_us)
 
@@ -105,13 +105,13 @@ async def test_counts_agree_until_one_row_too_many_which_is_named(
 
 def lose_a_gateway(clickhouse: ClickHouseOptions, *, emitted: int) -> None:
     """Let admitters have said that one gateway settled 42 tokens, of which it emitted nothing."""
-    minute = settled_before(now_us()) - MINUTE_US
+    minute = settled_before(now_us()) - US_PER_MINUTE
     rows = [
-        SettledRow(POOL, "e0", SOURCE, "admitter-1", minute - MINUTE_US, 1, 3),
+        SettledRow(POOL, "e0", SOURCE, "admitter-1", minute - US_PER_MINUTE, 1, 3),
         SettledRow(POOL, "e0", SOURCE, "admitter-1", minute, emitted, 9),
         SettledRow(POOL, "e0", "lost-gateway/1", "admitter-1", minute, 30, 9),
         SettledRow(POOL, "e0", "lost-gateway/1", "admitter-2", minute, 12, 2),
-        SettledRow(POOL, "e0", "new-gateway/1", "admitter-1", minute + 60 * MINUTE_US, 5, 10),
+        SettledRow(POOL, "e0", "new-gateway/1", "admitter-1", minute + 60 * US_PER_MINUTE, 5, 10),
     ]
     with closing(connect(clickhouse)) as client:
         client.insert("settled", rows, column_names=SettledRow._fields)

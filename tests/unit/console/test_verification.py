@@ -11,16 +11,15 @@ from console.verification.comparison import PartitionLine, Report, lines_of
 from console.verification.judgement import Judgement, code_of
 from console.verification.raw_log import Scope, Tally
 from schemas.positions import Position
-from schemas.units import TokenCounts
+from schemas.units import US_PER_MINUTE, TokenCounts
 from schemas.verdicts import JudgedThrough, Verdict, VerdictCounts, VerdictKind
 from streams.history.queries import Counted
 from streams.history.raw_sums import Cut, Key, Version, Window
 from tests.integration.history.records import STORED_MS, event, usage_frame, usage_record
 
 KEY: Final[Key] = ("chat", "gold")
-MINUTE_US: Final = 60_000_000
 EVENT_US: Final = STORED_MS * 1_000
-START_US: Final = EVENT_US // MINUTE_US * MINUTE_US
+START_US: Final = EVENT_US // US_PER_MINUTE * US_PER_MINUTE
 
 
 def verdict(offset: int, index: int = 0, *, kind: VerdictKind = VerdictKind.DUPLICATE) -> Verdict:
@@ -133,9 +132,11 @@ def test_what_lies_beyond_the_cut_is_not_counted() -> None:
 @pytest.mark.parametrize(
     ("interval", "events"),
     [
-        pytest.param((START_US, START_US + MINUTE_US), 4, id="the minute of the events"),
-        pytest.param((START_US - MINUTE_US, START_US), 0, id="the minute before"),
-        pytest.param((START_US + MINUTE_US, START_US + 2 * MINUTE_US), 0, id="the minute after"),
+        pytest.param((START_US, START_US + US_PER_MINUTE), 4, id="the minute of the events"),
+        pytest.param((START_US - US_PER_MINUTE, START_US), 0, id="the minute before"),
+        pytest.param(
+            (START_US + US_PER_MINUTE, START_US + 2 * US_PER_MINUTE), 0, id="the minute after"
+        ),
     ],
 )
 def test_a_window_counts_by_event_time(interval: tuple[int, int], events: int) -> None:
@@ -151,7 +152,7 @@ def test_a_minute_that_includes_more_counts_through_its_version() -> None:
         partition=0,
         cut=Cut(1, 0),
         epoch=1,
-        interval=(START_US, START_US + MINUTE_US),
+        interval=(START_US, START_US + US_PER_MINUTE),
         later={Window(*KEY, START_US): Version(1, 2, 0)},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.reports import OTHER_SOURCES, UNNAMED_SOURCE
+from schemas.units import US_PER_MINUTE
 from streams.history.settled import (
     GRACE_US,
     Missing,
@@ -12,7 +13,6 @@ from streams.history.settled import (
     missing_of,
     settled_before,
 )
-from streams.history.settled_rows import MINUTE_US
 
 
 def usage(source: str, *, settled: int, emitted: int) -> SourceUsage:
@@ -59,7 +59,7 @@ def test_missing(rows: list[SourceUsage], expected: tuple[Missing, ...]) -> None
 
 
 def test_only_minutes_that_ended_before_the_grace_are_compared() -> None:
-    now_us = 1_000 * MINUTE_US + 17
+    now_us = 1_000 * US_PER_MINUTE + 17
 
-    assert settled_before(now_us) % MINUTE_US == 0
-    assert now_us - GRACE_US - MINUTE_US < settled_before(now_us) <= now_us - GRACE_US
+    assert settled_before(now_us) % US_PER_MINUTE == 0
+    assert now_us - GRACE_US - US_PER_MINUTE < settled_before(now_us) <= now_us - GRACE_US

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from schemas.reports import AdmitterReport, EntitlementReport
 from schemas.topics import ADMITTER_REPORTS
+from schemas.units import US_PER_MINUTE
 from schemas.wire import encode
 from streams.history.batch import Batch
-from streams.history.settled_rows import MINUTE_US, SettledRow, settled_rows
+from streams.history.settled_rows import SettledRow, settled_rows
 from tests.integration.history.records import STORED_MS, Stored
 
 REPORT = AdmitterReport(
@@ -23,7 +24,7 @@ REPORT = AdmitterReport(
 
 def test_every_source_of_a_report_is_a_row_of_the_brokers_minute() -> None:
     rows = settled_rows(REPORT, stored_ms=STORED_MS)
-    minute = STORED_MS * 1_000 // MINUTE_US * MINUTE_US
+    minute = STORED_MS * 1_000 // US_PER_MINUTE * US_PER_MINUTE
 
     assert rows == [
         SettledRow("chat", "gold", "gw/1", "admitter-1", minute, 10, 7),

@@ -11,7 +11,7 @@ from schemas.ledger import WindowEntry
 from schemas.partitioning import partition_of
 from schemas.positions import Position
 from schemas.specs import Metering
-from schemas.units import US_PER_S
+from schemas.units import US_PER_HOUR, US_PER_MINUTE, US_PER_S
 from schemas.usage import FORWARDED_HEADER, REPLAYED_HEADER, UsageEvent, encode_binary
 from schemas.verdicts import DeadReason, Verdict, VerdictCounts, VerdictKind
 from schemas.wire import encode
@@ -140,22 +140,21 @@ def _windows_at(event_us: int, *lengths_us: int) -> list[tuple[int, int]]:
     return [(length_us, event_us - event_us % length_us) for length_us in lengths_us]
 
 
-SECOND_US, MINUTE_US, HOUR_US = US_PER_S, 60 * US_PER_S, 3_600 * US_PER_S
-
-
 def test_an_event_counts_in_its_second_its_minute_and_its_hour() -> None:
     outcome = once(usage(1, output=9))
 
-    assert _spans(outcome.windows) == _windows_at(NOW_US, SECOND_US, MINUTE_US, HOUR_US)
+    assert _spans(outcome.windows) == _windows_at(NOW_US, US_PER_S, US_PER_MINUTE, US_PER_HOUR)
     assert {entry.totals.tokens.output_tokens for entry in outcome.windows} == {9}
 
 
 @pytest.mark.parametrize(
     ("age_s", "owned"),
     [
-        pytest.param(120, (SECOND_US, MINUTE_US, HOUR_US), id="its second is open for 2 minutes"),
-        pytest.param(121, (MINUTE_US, HOUR_US), id="then only minute and hour"),
-        pytest.param(640, (HOUR_US,), id="then only the hour"),
+        pytest.param(
+            120, (US_PER_S, US_PER_MINUTE, US_PER_HOUR), id="its second is open for 2 minutes"
+        ),
+        pytest.param(121, (US_PER_MINUTE, US_PER_HOUR), id="then only minute and hour"),
+        pytest.param(640, (US_PER_HOUR,), id="then only the hour"),
         pytest.param(8_000, (), id="in the end nothing"),
     ],
 )
@@ -167,7 +166,7 @@ def test_a_late_event_counts_in_the_totals_and_orders_the_windows_that_are_close
     outcome = once(usage(1, output=9, event_us=event_us))
 
     orders = [each for each in outcome.rollups if each.order]
-    ordered = [length for length in (SECOND_US, MINUTE_US, HOUR_US) if length not in owned]
+    ordered = [length for length in (US_PER_S, US_PER_MINUTE, US_PER_HOUR) if length not in owned]
     assert [entry.totals.tokens.total for entry in outcome.totals] == [9]
     assert _spans(outcome.windows) == _windows_at(event_us, *owned)
     assert [(each.window_us, each.window_start_us) for each in orders] == _windows_at(
@@ -188,7 +187,7 @@ def test_a_window_from_before_the_present_spec_is_not_opened_long_after_its_end(
 
     passed = [
         span
-        for span in _windows_at(event_us, SECOND_US, MINUTE_US, HOUR_US)
+        for span in _windows_at(event_us, US_PER_S, US_PER_MINUTE, US_PER_HOUR)
         if sum(span) + OPENS_US <= NOW_US
     ]
     orders = [each for each in outcome.rollups if each.order]
@@ -209,10 +208,13 @@ def test_a_window_leaves_the_table_once_its_lateness_has_passed() -> None:
     apply(states, outcome)
 
     assert sorted(span for span, _ in outcome.closed_windows) == _windows_at(
-        NOW_US, SECOND_US, MINUTE_US
+        NOW_US, US_PER_S, US_PER_MINUTE
     )
     assert _spans(states.all_windows()) == sorted(
-        {*_windows_at(NOW_US, HOUR_US), *_windows_at(later_us, SECOND_US, MINUTE_US, HOUR_US)}
+        {
+            *_windows_at(NOW_US, US_PER_HOUR),
+            *_windows_at(later_us, US_PER_S, US_PER_MINUTE, US_PER_HOUR),
+        }
     )
     assert total(states).total == 10
 
@@ -243,9 +245,9 @@ def test_windows_are_published_when_the_brokers_clock_enters_a_new_slot() -> Non
     apply(states, loud)
 
     assert _published(quiet) == []
-    assert _published(loud) == [SECOND_US]
+    assert _published(loud) == [US_PER_S]
     assert loud.rollups[0].events == 3
-    assert _published(rest(states)) == [MINUTE_US, HOUR_US]
+    assert _published(rest(states)) == [US_PER_MINUTE, US_PER_HOUR]
 
 
 def test_what_is_left_to_publish_is_published_once() -> None:
@@ -260,7 +262,7 @@ def test_what_is_left_to_publish_is_published_once() -> None:
 def test_a_window_that_closes_is_published_first() -> None:
     brief = {POOL: pool(metering=Metering(lateness_minute_seconds=601))}
     states = folded(records(usage(1)), [record(usage(2), 1)], specs=brief)
-    minute_end_us = NOW_US - NOW_US % MINUTE_US + MINUTE_US
+    minute_end_us = NOW_US - NOW_US % US_PER_MINUTE + US_PER_MINUTE
     closes_us = minute_end_us + 601 * US_PER_S
 
     outcome = fold(
@@ -271,7 +273,7 @@ def test_a_window_that_closes_is_published_first() -> None:
     )
 
     closed = [each for each in outcome.rollups if each.window_start_us < minute_end_us]
-    assert (MINUTE_US, 2) in [(each.window_us, each.events) for each in closed]
+    assert (US_PER_MINUTE, 2) in [(each.window_us, each.events) for each in closed]
 
 
 def test_rollups_are_the_absolute_values_of_the_windows_that_changed() -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-from schemas.units import US_PER_S
+from schemas.units import US_PER_HOUR, US_PER_S
 from schemas.usage import UsageEvent
 from streams.core.judge import Record
 from streams.core.ledger import fold
@@ -25,7 +25,6 @@ from streams.core.outcome import Outcome, Place, States, apply
 from streams.core.restore import changes_of, restore, rewritten, stored_key
 from tests.unit.streams.builders import HOME, NOW_US, PARTITIONS, SPECS, record, total, usage
 
-HOUR_US: Final = 3_600 * US_PER_S
 RECORD_US: Final = 150 * US_PER_S
 """Stored time between two records; two make a fold."""
 FRAME_EVENTS: Final = 20
@@ -102,7 +101,7 @@ def traffic(make: Callable[[int, int], UsageEvent]) -> Iterator[list[Record]]:
 
 def run(ledger: Ledger, folds: Iterator[list[Record]], *, hours: int) -> None:
     """Take as many folds as these hours have."""
-    for _ in range(hours * HOUR_US // RECORD_US // 2):
+    for _ in range(hours * US_PER_HOUR // RECORD_US // 2):
         ledger.take(next(folds))
 
 
