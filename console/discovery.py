@@ -11,7 +11,7 @@ from schemas.state import AdmissionState
 from schemas.topics import ADMISSION_STATE
 from schemas.wire import decode
 from streams.book import PoolBook
-from streams.kafka import Follower, Record
+from streams.topic_logs import Follower, Record
 
 
 async def published_pools(kafka: KafkaOptions) -> Sequence[Pool]:

@@ -17,7 +17,7 @@ from schemas.pools import Pool, compile_pool
 from schemas.specs import EPOCH_KEY, FIRST_EPOCH, EpochRecord, decode_pools
 from schemas.topics import POOL_CAPACITY, POOLS
 from schemas.wire import decode
-from streams.kafka import Follower, Record
+from streams.topic_logs import Follower, Record
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from schemas.topics import CONSUMPTION_TABLE, changelog_topic
 from schemas.verdicts import VerdictCounts
 from streams.core.outcome import EntitlementKey
 from streams.core.restore import stored_key
-from streams.kafka import log_bounds, read_range
+from streams.topic_logs import read_whole
 
 
 async def read_totals(options: KafkaOptions) -> dict[EntitlementKey, WindowTotals]:
@@ -47,11 +47,8 @@ async def latest_entries(
     position per partition.
     """
     topic = options.topic(changelog_topic(CONSUMPTION_TABLE))
-    bounds = await log_bounds(options, topic, partitions)
-    starts = {partition: begin for partition, (begin, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
     latest: dict[bytes, LedgerEntry] = {}
-    async for record in read_range(options, topic, starts=starts, ends=ends):
+    async for record in read_whole(options, topic, partitions):
         if record.key is None or record.value is None or not record.key.startswith(kinds):
             continue
         base = stored_key(record.key).base

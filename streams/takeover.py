@@ -19,7 +19,8 @@ from schemas.verdicts import VerdictsMessage, decode_verdict
 from streams import metrics
 from streams.core.judge import Bound, bound_of
 from streams.coverage import Partition, check
-from streams.kafka import admin_client, log_bounds, read_range
+from streams.kafka import admin_client
+from streams.topic_logs import log_bounds, read_range
 
 log = logging.getLogger(__name__)
 

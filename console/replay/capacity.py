@@ -20,7 +20,8 @@ from schemas.scaling import ScaleDecision
 from schemas.topics import POOL_CAPACITY, SCALE_DECISIONS
 from schemas.units import MS_PER_S, US_PER_MS
 from schemas.wire import decode, encode
-from streams.kafka import Follower, Publisher, Record
+from streams.kafka import Publisher
+from streams.topic_logs import Follower, Record
 
 RENEWALS_PER_TTL: Final = 3
 REMOVE_S_MAX: Final = 5

@@ -21,7 +21,7 @@ from schemas.verdicts import VerdictCounts
 from streams.changelog import latest_entries
 from streams.history.queries import Counted
 from streams.history.raw_sums import Cut, Key
-from streams.kafka import log_bounds, read_range
+from streams.topic_logs import read_whole
 
 FUTURE_S_MIN: Final = 86_400
 """Specs of before may have allowed more than those of now."""
@@ -78,14 +78,8 @@ class Specified:
 async def read_specified(options: KafkaOptions) -> Specified:
     """Return the newest epoch, and how far events may be ahead of the broker's time."""
     topic = options.topic(POOLS)
-    bounds = await log_bounds(options, topic, range(options.partitions))
     epoch, future_s = FIRST_EPOCH, FUTURE_S_MIN
-    async for record in read_range(
-        options,
-        topic,
-        starts={partition: begin for partition, (begin, _) in bounds.items()},
-        ends={partition: end for partition, (_, end) in bounds.items()},
-    ):
+    async for record in read_whole(options, topic, range(options.partitions)):
         if record.value is None:
             continue
         try:

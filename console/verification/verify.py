@@ -42,7 +42,8 @@ from streams.history.raw_sums import (
     rollups,
 )
 from streams.history.settled import missing_of, settled_before, source_usage
-from streams.kafka import client_kwargs, log_bounds, unavailable
+from streams.kafka import client_kwargs, unavailable
+from streams.topic_logs import log_bounds
 
 CATCH_UP_S_MAX: Final = 60.0
 """How long history may take to store what the ledger has folded already."""

@@ -28,8 +28,9 @@ from streams.autoscaler.settings import Settings
 from streams.autoscaler.ticks import Clock, Pools, TickFeed
 from streams.core.scaling import Memory
 from streams.history.demand import Demand, DemandReader
-from streams.kafka import Follower, Publisher
+from streams.kafka import Publisher
 from streams.lifetime import run_until_signal
+from streams.topic_logs import Follower
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from schemas.topics import TICKS
 from schemas.units import US_PER_S
 from schemas.wire import decode
 from streams.autoscaler.window import Window
-from streams.kafka import Record, client_kwargs, connected
+from streams.kafka import client_kwargs, connected
+from streams.topic_logs import Record
 
 log = logging.getLogger(__name__)
 

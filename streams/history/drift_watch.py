@@ -28,7 +28,7 @@ from streams.history.published import Published
 from streams.history.queries import judged
 from streams.history.settings import Settings
 from streams.history.settled import Missing, missing_of, settled_before, source_usage
-from streams.kafka import log_bounds
+from streams.topic_logs import log_bounds
 
 log = logging.getLogger(__name__)
 

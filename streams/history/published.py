@@ -14,7 +14,7 @@ from typing import NamedTuple
 from schemas.topics import ROLLUPS
 from streams.history.queries import read_through
 from streams.history.settings import Settings
-from streams.kafka import log_bounds
+from streams.topic_logs import log_bounds
 
 
 class End(NamedTuple):

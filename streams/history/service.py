@@ -29,8 +29,8 @@ from streams.history.queries import read_through
 from streams.history.reading import Reading
 from streams.history.settings import Settings
 from streams.history.sink import Sink
-from streams.kafka import Follower, Record, log_bounds
 from streams.lifetime import run_until_signal
+from streams.topic_logs import Follower, Record, log_bounds
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.connections import KafkaOptions
 from schemas.topics import CHANGELOGS, CONSUMPTION_TABLE, changelog_topic, topic_config
-from streams.kafka import Record, client_kwargs, log_bounds, read_range
+from streams.kafka import client_kwargs
+from streams.topic_logs import Record, read_whole
 from tests.faults.waiting import until
 
 COMPACTED_S_MAX: Final = 60.0
@@ -47,10 +48,7 @@ async def compact(options: KafkaOptions) -> int:
 async def records_of(options: KafkaOptions) -> list[Record]:
     """Return what the changelog holds now."""
     topic = options.topic(changelog_topic(CONSUMPTION_TABLE))
-    bounds = await log_bounds(options, topic, range(options.partitions))
-    starts = {partition: begin for partition, (begin, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
-    return [each async for each in read_range(options, topic, starts=starts, ends=ends)]
+    return [each async for each in read_whole(options, topic, range(options.partitions))]
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from schemas.connections import KafkaOptions
 from schemas.topics import USAGE
 from streams.changelog import read_progress, read_totals
-from streams.kafka import log_bounds, reader
+from streams.topic_logs import log_bounds, reader
 from tests.faults.account import Owner, Sums
 from tests.faults.logged import events_of
 from tests.faults.oracle import Found, Stored, Verdicts, Window

@@ -18,7 +18,7 @@ from schemas.state import AdmissionState
 from schemas.ticks import Tick
 from schemas.topics import ADMISSION_STATE, TICKS
 from schemas.wire import decode
-from streams.kafka import Record, log_bounds, read_range
+from streams.topic_logs import Record, read_whole
 from tests.bench.metering.drain import CHANGELOG
 from tests.bench.metering.pace import Sent
 from tests.bench.metering.site import Site
@@ -119,10 +119,7 @@ async def published_s(site: Site) -> dict[str, dict[Version, float]]:
 
 async def _all(site: Site, name: str) -> AsyncIterator[Record]:
     topic = site.topic(name)
-    bounds = await log_bounds(site.options, topic, range(site.options.partitions))
-    starts = {partition: begin for partition, (begin, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
-    async for record in read_range(site.options, topic, starts=starts, ends=ends):
+    async for record in read_whole(site.options, topic, range(site.options.partitions)):
         yield record
 
 

@@ -19,7 +19,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorFor
 from schemas.ledger import PartitionEntry, decode_entry
 from schemas.topics import CONSUMPTION_TABLE, USAGE, changelog_topic
 from streams.core.restore import stored_key
-from streams.kafka import client_kwargs, log_bounds, read_range
+from streams.kafka import client_kwargs
+from streams.topic_logs import read_whole
 from tests.bench.metering.child import Child
 from tests.bench.metering.site import Site
 from tests.integration.streams.loop import until
@@ -98,11 +99,8 @@ async def _has_committed(
 async def steps(site: Site, changelog: str = CHANGELOG) -> list[Step]:
     """Return how far each partition was when, in the order of time."""
     topic = site.topic(changelog)
-    bounds = await log_bounds(site.options, topic, range(site.options.partitions))
-    starts = {partition: begin for partition, (begin, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
     found = []
-    async for record in read_range(site.options, topic, starts=starts, ends=ends):
+    async for record in read_whole(site.options, topic, range(site.options.partitions)):
         if record.key is None or record.value is None or not record.key.startswith(b"p|"):
             continue
         entry = decode_entry(record.value)

@@ -18,7 +18,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import STREAMS_APP
-from streams.kafka import client_kwargs, log_bounds
+from streams.kafka import client_kwargs
+from streams.topic_logs import log_bounds
 from tests.bench.figures import Figure
 from tests.bench.metering.child import Child, start_worker
 from tests.bench.metering.drain import CHANGELOG, watch

@@ -27,7 +27,8 @@ from schemas.scaling import ScaleDecision, ScaleDirection
 from schemas.topics import POOL_CAPACITY, SCALE_DECISIONS
 from schemas.usage import ATTRIBUTES_MAX, EVENTS_PER_RECORD_MAX
 from schemas.wire import decode, encode
-from streams.kafka import Follower, Publisher, Record, client_kwargs
+from streams.kafka import Publisher, client_kwargs
+from streams.topic_logs import Follower, Record
 from tests.component.gateways.fake_admitter import FakeAdmitter
 from tests.component.gateways.samples import BODY, FAST, usage
 from tests.component.gateways.test_client import COUNTS, run

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from schemas.connections import KafkaOptions
 from schemas.topics import USAGE
 from schemas.usage import Headers, UsageEvent, decode_record
-from streams.kafka import reader
+from streams.topic_logs import reader
 
 StoredUsage: TypeAlias = "ConsumerRecord[bytes, bytes]"
 

@@ -14,7 +14,8 @@ from console.publish import publish_pools
 from deploy.local.provision import provisioned_topics
 from schemas.specs import Amounts, EntitlementSpec, PoolRecord, PoolRef, PoolSpec, Qos, ServiceClass
 from schemas.topics import POOLS
-from streams.kafka import Follower, Record, client_kwargs
+from streams.kafka import client_kwargs
+from streams.topic_logs import Follower, Record
 from tests.integration.security.logins import WAYS, Login
 from tests.integration.security.processes import base_environment, tokenpools
 

@@ -44,7 +44,8 @@ from schemas.units import TokenCounts
 from schemas.wire import decode
 from streams.changelog import read_totals
 from streams.history.queries import accepted_totals
-from streams.kafka import Follower, client_kwargs
+from streams.kafka import client_kwargs
+from streams.topic_logs import Follower
 from tests.integration.admission.waiting import eventually
 from tests.integration.security.logins import Login
 from tests.integration.security.processes import (

@@ -38,7 +38,8 @@ from schemas.usage import UsageData, UsageEvent, encode_structured
 from schemas.verdicts import VerdictCounts
 from schemas.wire import encode
 from streams.changelog import read_progress, read_totals
-from streams.kafka import Record, client_kwargs, log_bounds, read_range
+from streams.kafka import client_kwargs
+from streams.topic_logs import Record, log_bounds, read_whole
 
 ROOT: Final = Path(__file__).parents[3]
 POOL_NAMES: Final = ("alpha", "beta", "gamma", "delta")
@@ -312,10 +313,7 @@ async def write_changelog(gateway: Gateway, records: Sequence[Record]) -> None:
 
 async def _records(options: KafkaOptions, topic: str) -> list[Record]:
     name = options.topic(topic)
-    bounds = await log_bounds(options, name, range(options.partitions))
-    starts = {partition: begin for partition, (begin, _) in bounds.items()}
-    ends = {partition: end for partition, (_, end) in bounds.items()}
-    return [each async for each in read_range(options, name, starts=starts, ends=ends)]
+    return [each async for each in read_whole(options, name, range(options.partitions))]
 
 
 async def stored_in(options: KafkaOptions, topic: str, partition: int) -> int:

@@ -16,7 +16,8 @@ from schemas.topics import (
     TICKS,
     changelog_topic,
 )
-from streams.kafka import Publisher, WriteFailedError, client_kwargs, log_bounds, read_range
+from streams.kafka import Publisher, WriteFailedError, client_kwargs
+from streams.topic_logs import read_whole
 
 MIB = 1_048_576
 
@@ -36,9 +37,7 @@ def noise(size: int) -> bytes:
 
 async def read_back(options: KafkaOptions, topic: str) -> list[bytes | None]:
     """Return the values of a topic with one partition."""
-    begin, end = (await log_bounds(options, topic, [0]))[0]
-    records = read_range(options, topic, starts={0: begin}, ends={0: end})
-    return [record.value async for record in records]
+    return [record.value async for record in read_whole(options, topic, [0])]
 
 
 async def test_a_tick_and_its_record_may_have_8_mib_compressed_and_more_plain(

@@ -31,7 +31,8 @@ from schemas.usage import (
     envelope,
 )
 from streams.changelog import read_progress
-from streams.kafka import client_kwargs, log_bounds
+from streams.kafka import client_kwargs
+from streams.topic_logs import log_bounds
 from tests.integration.streams.conftest import StartWorker
 from tests.integration.streams.loop import ENTITLEMENTS, POOL_NAMES, Gateway, until
 

@@ -8,7 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.provision import provision
 from schemas.topics import CONSUMPTION_TABLE, STREAMS_APP, USAGE, VERDICTS, changelog_topic
-from streams.kafka import admin_client, client_kwargs, log_bounds
+from streams.kafka import admin_client, client_kwargs
+from streams.topic_logs import log_bounds
 from tests.integration.streams.conftest import StartWorker
 from tests.integration.streams.loop import Gateway, until
 

@@ -25,7 +25,7 @@ from schemas.verdicts import (
     decode_verdict,
 )
 from schemas.wire import decode, encode
-from streams.kafka import Record
+from streams.topic_logs import Record
 from tests.integration.streams.conftest import StartWorker
 from tests.integration.streams.loop import (
     Gateway,
