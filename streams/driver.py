@@ -36,6 +36,7 @@ from streams.fetching import MUCH_BYTES, Fetched, bytes_of, poll, up_to_date
 IDLE_S: Final = 0.05
 
 MS_PER_S: Final = 1_000
+NS_PER_MS: Final = 1_000_000
 
 
 @dataclass
@@ -133,6 +134,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
             once,
             timeout_s=timeout,
             lay_s=time.monotonic() - self._polled_s,
+            now_ms=time.time_ns() // NS_PER_MS,
             bytes_max=delivery.poll_bytes_max,
         )
         self._polled_s = time.monotonic()

@@ -47,24 +47,31 @@ STALE_S: Final = 0.1
 """What was fetched longer ago is not all that the broker has."""
 FRESH_S_MAX: Final = 0.25
 """For so long at most is the rest waited for."""
+LIVE_MS: Final = 5_000
+"""A log whose newest records are older is a backlog: it comes as fast as it can be folded."""
 
 Poll = Callable[[float | None], Awaitable[dict[Any, Fetched]]]
 """One poll that waits for so many seconds at most."""
 
 
 async def up_to_date(
-    poll: Poll, *, timeout_s: float | None, lay_s: float, bytes_max: int
+    poll: Poll, *, timeout_s: float | None, lay_s: float, now_ms: int, bytes_max: int
 ) -> dict[Any, Fetched]:
     """Return what a poll brings, and what the broker has by now if that lay ready for too long.
 
     A client fetches again right after a poll: what lies ready ``lay_s`` later was stored before all
-    of that time, and of a busy log that would be folded a cycle later than need be.  What the
+    of that time, and of a busy log that would be folded a cycle later than need be.  Of a backlog
+    it matters to nobody.  ``now_ms`` is milliseconds since 1970.  What the
     second poll is refused does not take back what the first one brought: the next one is refused
     it again.
     """
     fetched = await poll(timeout_s)
     size_bytes = sum(each.size_bytes for each in fetched.values())
-    if lay_s > STALE_S and MUCH_BYTES <= size_bytes < bytes_max // 2:
+    newest_ms = max(
+        (each.records[-1].timestamp for each in fetched.values() if each.records), default=0
+    )
+    is_live = now_ms - newest_ms < LIVE_MS
+    if is_live and lay_s > STALE_S and MUCH_BYTES <= size_bytes < bytes_max // 2:
         fresh: dict[Any, Fetched] = {}
         with suppress(KafkaError):
             fresh = await poll(FRESH_S_MAX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streams.fetching import (
     FRESH_S_MAX,
+    LIVE_MS,
     MUCH_BYTES,
     STALE_S,
     TESTED_VERSIONS,
@@ -184,37 +185,48 @@ class Polls:
         return answer
 
 
+class Stored(NamedTuple):
+    """A record as far as a poll looks at it."""
+
+    name: str
+    timestamp: int
+
+
 OTHER = TopicPartition("usage", 1)
-BUSY = Fetched(["a", "b"], MUCH_BYTES)
+NOW_MS = 1_790_000_000_000
+A, B, C, D = (Stored(name, NOW_MS - 500) for name in "abcd")
+BUSY = Fetched([A, B], MUCH_BYTES)
 BYTES_MAX = 64 * MUCH_BYTES
 
 
+async def polled(polls: Polls, *, lay_s: float = 2 * STALE_S, now_ms: int = NOW_MS) -> Any:
+    return await up_to_date(polls, timeout_s=1.0, lay_s=lay_s, now_ms=now_ms, bytes_max=BYTES_MAX)
+
+
 async def test_what_lay_ready_for_long_is_followed_by_what_the_broker_has_by_now() -> None:
-    polls = Polls({TP: BUSY}, {TP: Fetched(["c"], 3), OTHER: Fetched(["d"], 5)})
+    polls = Polls({TP: BUSY}, {TP: Fetched([C], 3), OTHER: Fetched([D], 5)})
 
-    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=2 * STALE_S, bytes_max=BYTES_MAX)
+    fetched = await polled(polls)
 
-    assert fetched == {
-        TP: Fetched(["a", "b", "c"], MUCH_BYTES + 3),
-        OTHER: Fetched(["d"], 5),
-    }
+    assert fetched == {TP: Fetched([A, B, C], MUCH_BYTES + 3), OTHER: Fetched([D], 5)}
     assert polls.timeouts_s == [1.0, FRESH_S_MAX]
 
 
 @pytest.mark.parametrize(
-    ("lay_s", "size_bytes"),
+    ("lay_s", "now_ms", "size_bytes"),
     [
-        pytest.param(STALE_S / 2, MUCH_BYTES, id="it was fetched just now"),
-        pytest.param(2 * STALE_S, MUCH_BYTES - 1, id="the log is not busy"),
-        pytest.param(2 * STALE_S, BYTES_MAX // 2, id="it is enough by itself"),
-        pytest.param(2 * STALE_S, 0, id="there was nothing"),
+        pytest.param(STALE_S / 2, NOW_MS, MUCH_BYTES, id="it was fetched just now"),
+        pytest.param(2 * STALE_S, NOW_MS + LIVE_MS, MUCH_BYTES, id="it is a backlog"),
+        pytest.param(2 * STALE_S, NOW_MS, MUCH_BYTES - 1, id="the log is not busy"),
+        pytest.param(2 * STALE_S, NOW_MS, BYTES_MAX // 2, id="it is enough by itself"),
+        pytest.param(2 * STALE_S, NOW_MS, 0, id="there was nothing"),
     ],
 )
-async def test_one_poll_is_enough_where(lay_s: float, size_bytes: int) -> None:
-    brought = {TP: Fetched(["a"], size_bytes)} if size_bytes else {}
+async def test_one_poll_is_enough_where(lay_s: float, now_ms: int, size_bytes: int) -> None:
+    brought = {TP: Fetched([A], size_bytes)} if size_bytes else {}
     polls = Polls(brought)
 
-    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=lay_s, bytes_max=BYTES_MAX)
+    fetched = await polled(polls, lay_s=lay_s, now_ms=now_ms)
 
     assert fetched == brought
     assert polls.timeouts_s == [1.0]
@@ -223,6 +235,4 @@ async def test_one_poll_is_enough_where(lay_s: float, size_bytes: int) -> None:
 async def test_what_the_second_poll_is_refused_takes_nothing_back() -> None:
     polls = Polls({TP: BUSY}, CorruptRecordException())
 
-    fetched = await up_to_date(polls, timeout_s=1.0, lay_s=2 * STALE_S, bytes_max=BYTES_MAX)
-
-    assert fetched == {TP: BUSY}
+    assert await polled(polls) == {TP: BUSY}
