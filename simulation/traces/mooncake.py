@@ -36,7 +36,7 @@ def read_row(line: str) -> Row | Unusable:
         return Unusable(f"is longer than {LINE_CHARS_MAX} characters")
     try:
         found = _DECODER.decode(line.strip())
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         return Unusable(f"is no request in JSON: {error}")
     if found.chat_id is not None:
         return Unusable("has a chat_id: its timestamp would be seconds, not milliseconds")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simulation.arrivals import Arrival
@@ -60,6 +60,7 @@ def test_a_bad_row_is_named_by_its_line_and_skipped(line: str, reason: str) -> N
 
 @pytest.mark.parametrize("first", FIRST_LINES)
 @given(line=st.text(st.characters(exclude_characters="\n\r")))
+@example(line="\ud800")
 def test_no_line_breaks_the_reader(first: str, line: str) -> None:
     rows = list(parse([first, line, "\n"]))
 
