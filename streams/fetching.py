@@ -61,9 +61,8 @@ async def up_to_date(
 
     A client fetches again right after a poll: what lies ready ``lay_s`` later was stored before all
     of that time, and of a busy log that would be folded a cycle later than need be.  Of a backlog
-    it matters to nobody.  ``now_ms`` is milliseconds since 1970.  What the
-    second poll is refused does not take back what the first one brought: the next one is refused
-    it again.
+    it matters to nobody.  ``now_ms`` is milliseconds since 1970.  What the second poll is refused
+    does not take back what the first one brought: the next one is refused it again.
     """
     fetched = await poll(timeout_s)
     size_bytes = sum(each.size_bytes for each in fetched.values())

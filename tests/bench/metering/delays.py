@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 from schemas.ledger import PartitionEntry, decode_entry
@@ -86,24 +86,25 @@ async def _ledger(site: Site) -> dict[int, list[Reached]]:
 
 async def ticks_of(site: Site) -> dict[str, list[Reached]]:
     """Return by pool when a tick that knew the ledger up to which offset was recorded."""
-    series: dict[str, list[Reached]] = defaultdict(list)
-    async for record in _all(site, TICKS):
-        tick = decode(record.value or b"", Tick)
-        if tick.inputs.ledger is not None:
-            at_s = record.timestamp_ms / 1_000
-            series[tick.pool].append(Reached(tick.inputs.ledger.offset, at_s))
-    return series
+    return await _known(site, lambda tick, recorded_s: recorded_s)
 
 
 async def states_of(site: Site) -> dict[str, list[Reached]]:
     """Return by pool when a published state knew the ledger up to which offset."""
     published = await published_s(site)
+    return await _known(site, lambda tick, recorded_s: published[tick.pool].get(tick.version))
+
+
+async def _known(
+    site: Site, at_s: Callable[[Tick, float], float | None]
+) -> dict[str, list[Reached]]:
+    """Return by pool what its ticks knew of the ledger, at the instants that ``at_s`` gives."""
     series: dict[str, list[Reached]] = defaultdict(list)
     async for record in _all(site, TICKS):
         tick = decode(record.value or b"", Tick)
-        at_s = published[tick.pool].get(tick.version)
-        if tick.inputs.ledger is not None and at_s is not None:
-            series[tick.pool].append(Reached(tick.inputs.ledger.offset, at_s))
+        instant_s = at_s(tick, record.timestamp_ms / 1_000)
+        if tick.inputs.ledger is not None and instant_s is not None:
+            series[tick.pool].append(Reached(tick.inputs.ledger.offset, instant_s))
     return series
 
 
@@ -117,10 +118,8 @@ async def published_s(site: Site) -> dict[str, dict[Version, float]]:
     return published
 
 
-async def _all(site: Site, name: str) -> AsyncIterator[Record]:
-    topic = site.topic(name)
-    async for record in read_whole(site.options, topic, range(site.options.partitions)):
-        yield record
+def _all(site: Site, name: str) -> AsyncIterator[Record]:
+    return read_whole(site.options, site.topic(name), range(site.options.partitions))
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
