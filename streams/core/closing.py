@@ -155,17 +155,17 @@ def _totals(
 
 
 def _windows(closing: Closing) -> Iterator[tuple[WindowKey, WindowEntry]]:
-    windows, place, position = closing.states.windows, -1, closing.position
+    place, position = -1, closing.position
     for desk in closing.desks:
         for account in desk.all_accounts():
             owner = account.key
             for span, added in account.by_window(desk.lengths_us).items():
-                owners = windows.get(span)
-                known = None if owners is None else owners.get(owner)
+                key = (span, owner)
+                known = closing.states.window(key)
                 if added.place != place:
                     place, position = added.place, _position(closing, added.place)
                 yield (
-                    (span, owner),
+                    key,
                     WindowEntry(
                         pool=desk.name,
                         entitlement=owner[1],

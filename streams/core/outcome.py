@@ -176,18 +176,12 @@ def apply(states: States, outcome: Outcome) -> None:
 def _apply_windows(states: States, outcome: Outcome) -> None:
     for size in outcome.published:
         states.unpublished[size].clear()
-    waiting = {
-        size: states.unpublished[size] for size in range(SIZES) if size not in outcome.published
-    }
     for entry in outcome.windows:
         span, owner = key = key_of(entry)
-        owners = states.windows.get(span)
-        if owners is None:
-            owners = states.windows[span] = {}
-        owners[owner] = entry
-        unpublished = waiting.get(size_of(span[0]))
-        if unpublished is not None:
-            unpublished[key] = None
+        states.windows.setdefault(span, {})[owner] = entry
+        size = size_of(entry.window_us)
+        if size not in outcome.published:
+            states.unpublished[size][key] = None
     for key in outcome.closed_windows:
         span, owner = key
         states.unpublished[size_of(span[0])].pop(key, None)
