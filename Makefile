@@ -3,6 +3,7 @@
 #   make run ARGS="--seed 7"             arguments for the command
 #   make install PYTHON=/path/python3.12 the Python to build with
 #   make install VENV=.venv-3.12         the folder to build in
+#   make test ARGS="tests/unit -k debt"  just these tests, slow or not
 #   make test WORKERS=0                  tests one after another, in one process
 
 VENV = .venv
@@ -12,10 +13,11 @@ WORKERS = 4
 CODE = schemas streams admission simulation console deploy
 # Nothing is built in an isolated environment: that would download without hashes.
 INSTALL = install --require-hashes --no-build-isolation
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install install-dev run test lint format simulate faults schema bench lock clean
+.PHONY: help install install-dev run test test-slow lint format simulate faults schema bench lock clean
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,8 +29,11 @@ install-dev: $(VENV)/.installed-dev ## The same with what tests and checks need
 run: install ## Start the loop, replay traffic, show it live, sum up, stop (ARGS="...")
 	@$(BIN)/tokenpools run $(ARGS)
 
-test: install-dev ## Run every test (ARGS="tests/unit -k debt")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test: install-dev ## Run every test but the slow ones (ARGS="tests/unit -k debt": just these)
+	$(PYTEST) $(or $(ARGS),-m "not slow")
+
+test-slow: install-dev ## Run the slow tests: whole loops, crashes, mutations of the code
+	$(PYTEST) -m slow $(ARGS)
 
 lint: install-dev ## Check style, types and layout
 	$(BIN)/ruff check

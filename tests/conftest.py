@@ -43,6 +43,8 @@ SLOWEST_FIRST = (
 """Where a test lies in this list decides when it runs; the others come last."""
 ALONE = ("tests/integration/loop/", "tests/integration/streams/", "tests/simulation/")
 """Tests that share nothing with the rest of their file: each may go to another worker."""
+TOGETHER = ("tests/integration/security/",)
+"""Folders whose files share a server that takes long to start: each goes to one worker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,6 +68,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 def _unit(nodeid: str) -> str:
     """Return the name of what one worker runs together."""
+    for folder in TOGETHER:
+        if nodeid.startswith(folder):
+            return folder
     return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
 

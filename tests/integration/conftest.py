@@ -26,7 +26,7 @@ from tests.integration.engine_fixtures import (  # noqa: F401 - fixtures for all
     migrated_database,
     spare_databases,
 )
-from tests.integration.shared import Stop, shared_address
+from tests.integration.shared import Stop, shared_by_the_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,28 +61,7 @@ def kafka_bootstrap(
             stack.callback(broker.stop)
             return broker.bootstrap_servers, stack.pop_all().close
 
-    at_end = AtEnd()
-    request.config.pluginmanager.register(at_end)
-    folder = tmp_path_factory.getbasetemp()
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    return shared_address(
-        folder.parent if is_worker else folder, "kafka", start=start, at_end=at_end.keep
-    )
-
-
-class AtEnd:
-    """What one process of a run does after its last test, outside of every test's deadline."""
-
-    def __init__(self) -> None:
-        self._kept = ExitStack()
-
-    def keep(self, stop: Stop) -> None:
-        """Do this then; what was kept last is done first."""
-        self._kept.callback(stop)
-
-    def pytest_sessionfinish(self) -> None:
-        """Do everything that was kept."""
-        self._kept.close()
+    return shared_by_the_run("kafka", start, config=request.config, folders=tmp_path_factory)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One ClickHouse engine for each worker of a run, and a database of its own for each test.
+"""One ClickHouse engine for the whole run, and a database of its own for each test.
 
 Migrating takes longer than most tests: a migrated database that a test leaves with the schema that
 it found is emptied and given to the next one.
@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import uuid
 from base64 import b64encode
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -27,6 +28,7 @@ from deploy.local.clickhouse.process import ClickHouseProcess, NotReadyError
 from deploy.local.ports import free_ports
 from schemas.connections import clickhouse_options
 from streams.history.migrate import Retention, migrate
+from tests.integration.shared import Stop, shared_by_the_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,15 +100,21 @@ def basic_auth(parts: SplitResult) -> str:
 
 
 @pytest.fixture(scope="session")
-def local_clickhouse_dsn() -> Iterator[str]:
-    """The address of the run's one local engine, whatever else exists."""
-    with tempfile.TemporaryDirectory(prefix="tokenpools-clickhouse-") as folder:
-        process = process_in(Path(folder))
-        running = started(process)
-        try:
-            yield process.dsn()
-        finally:
-            stopped(running)
+def local_clickhouse_dsn(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The address of the run's one local engine, which all workers share, whatever else exists."""
+
+    def start() -> tuple[str, Stop]:
+        with ExitStack() as stack:
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="tokenpools-clickhouse-")
+            )
+            process = process_in(Path(folder))
+            stack.callback(stopped, started(process))
+            return process.dsn(), stack.pop_all().close
+
+    return shared_by_the_run("clickhouse", start, config=request.config, folders=tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def make_certificates() -> Certificates:
 
 
 def secured_properties(certificates: Certificates) -> dict[str, str]:
-    """Kafka's properties of the listener ``SECURED``; a client certificate is asked for."""
+    """Kafka's properties of the listener ``SECURED``; no client certificate is asked for."""
     listener = f"listener.name.{SECURED.lower()}"
     security = "org.apache.kafka.common.security"
     users = " ".join(f'user_{name}="{password}"' for name, password in PLAIN_USERS.items())
@@ -93,7 +93,7 @@ def secured_properties(certificates: Certificates) -> dict[str, str]:
         f"{listener}.ssl.keystore.certificate.chain": certificates.broker.certificate,
         f"{listener}.ssl.truststore.type": "PEM",
         f"{listener}.ssl.truststore.certificates": certificates.authority,
-        f"{listener}.ssl.client.auth": "required",
+        f"{listener}.ssl.client.auth": "none",
     }
 
 

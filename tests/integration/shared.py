@@ -7,12 +7,44 @@ of its tests until nobody uses it any more, and stops it.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 Stop = Callable[[], object]
 Start = Callable[[], tuple[str, Stop]]
 """Starts a server; returns its address and what stops it."""
+
+
+class AtEnd:
+    """What one process of a run does after its last test, outside of every test's deadline."""
+
+    def __init__(self) -> None:
+        self._kept = ExitStack()
+
+    def keep(self, stop: Stop) -> None:
+        """Do this then; what was kept last is done first."""
+        self._kept.callback(stop)
+
+    def pytest_sessionfinish(self) -> None:
+        """Do everything that was kept."""
+        self._kept.close()
+
+
+def shared_by_the_run(
+    name: str, start: Start, *, config: pytest.Config, folders: pytest.TempPathFactory
+) -> str:
+    """Return the address of this run's server of this name, started now if nobody has."""
+    at_end = AtEnd()
+    config.pluginmanager.register(at_end)
+    folder = folders.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return shared_address(
+        folder.parent if is_worker else folder, name, start=start, at_end=at_end.keep
+    )
 
 
 def shared_address(folder: Path, name: str, *, start: Start, at_end: Callable[[Stop], None]) -> str:

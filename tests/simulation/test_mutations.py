@@ -10,6 +10,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation, case_for, caught
 from tests.simulation.rewriting import Edit, TextGoneError, rewritten
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", [pytest.param(each, id=each.name) for each in MUTATIONS])
 def test_a_law_notices(mutation: Mutation) -> None:
     found = caught(mutation)

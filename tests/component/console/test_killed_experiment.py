@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 WAIT_S = 30.0
 COMMAND = ["-m", "console", "experiment", "paper-2", "--policy", "none", "--seeds", "1000"]
@@ -15,6 +16,7 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     return [each for each in process.children() if "spawn_main" in " ".join(each.cmdline())]
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_command_is_killed() -> None:
     command = [sys.executable, *COMMAND, *IN_TWO]
     with subprocess.Popen(

@@ -152,6 +152,7 @@ def test_without_matplotlib_all_but_the_plots_works(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_debt_is_drawn_where_there_is_any(tmp_path: Path) -> None:
     arguments = ("--seeds", "1", "--jobs", "1", "--policy", "token-pools", "--out", tmp_path)
 

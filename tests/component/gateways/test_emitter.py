@@ -132,7 +132,7 @@ async def test_events_that_cannot_be_delivered_are_reported_one_by_one(
 ) -> None:
     transport, listener = MemoryTransport(), Listener()
     transport.failures = 1_000_000
-    brief = replace(limits, delivery_ms_max=10)
+    brief = replace(limits, delivery_ms_max=250)
     async with emitter_of(transport, brief, listener=listener) as emitter:
         await submit(emitter, CHAT, CHAT)
 

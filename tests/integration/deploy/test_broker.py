@@ -1,32 +1,23 @@
-"""The local Kafka broker itself: started, stopped, killed, refused and secured by each test."""
+"""The local Kafka broker itself: started, stopped and killed by each test."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError
 
-from deploy.local.broker import Broker, BrokerFailedError, BrokerRunningError
-from deploy.local.broker_settings import BrokerConfig, Listener
-from deploy.local.ports import PortTakenError, free_ports
-from tests.integration.secured_broker import (
-    PLAIN_USERS,
-    SCRAM_USERS,
-    SECURED,
-    Certificates,
-    make_certificates,
-    secured_properties,
-)
+from deploy.local.broker import Broker, BrokerFailedError
+from deploy.local.broker_settings import BrokerConfig
+from deploy.local.ports import free_ports
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping, Sequence
+
+pytestmark = pytest.mark.slow
 
 TOPIC = "usage"
 RECORDS = [f"record {number}".encode() for number in range(200)]
@@ -128,94 +119,3 @@ def test_a_broker_that_ends_at_its_start_shows_what_it_logged(
         broker.start()
 
     assert broker.pid is None
-
-
-@pytest.fixture(scope="module")
-def certificates() -> Certificates:
-    return make_certificates()
-
-
-@pytest.fixture(scope="module")
-def secured(
-    certificates: Certificates,
-    tmp_path_factory: pytest.TempPathFactory,
-    kafka_jars: Sequence[Path],
-) -> Iterator[Broker]:
-    """A running broker with a SASL_SSL listener beside the plain one."""
-    port, controller_port, secured_port = free_ports(3)
-    config = BrokerConfig(
-        state_dir=tmp_path_factory.mktemp("secured"),
-        port=port,
-        controller_port=controller_port,
-        extra_listeners=(Listener(name=SECURED, protocol="SASL_SSL", port=secured_port),),
-        extra_properties=secured_properties(certificates),
-        scram_users=SCRAM_USERS,
-    )
-    with running(config, kafka_jars) as broker:
-        yield broker
-
-
-def test_a_second_start_on_the_same_directory_names_the_process_that_has_it(
-    secured: Broker, kafka_jars: Sequence[Path]
-) -> None:
-    second = Broker(new_config(secured.config.state_dir), jars=kafka_jars)
-
-    with pytest.raises(BrokerRunningError, match=str(secured.config.state_dir)) as refused:
-        second.start()
-
-    assert refused.value.pid == secured.pid
-
-
-def test_a_port_that_is_taken_is_named_with_its_option(
-    secured: Broker, tmp_path: Path, kafka_jars: Sequence[Path]
-) -> None:
-    config = replace(secured.config, state_dir=tmp_path, port_option="--kafka-port")
-
-    with pytest.raises(PortTakenError, match=f"{config.port}.*--kafka-port"):
-        Broker(config, jars=kafka_jars).start()
-
-
-def test_only_its_owner_can_read_the_brokers_settings(secured: Broker) -> None:
-    assert secured.config.properties_file.stat().st_mode & 0o077 == 0
-
-
-async def topics_as(
-    address: str, context: ssl.SSLContext, mechanism: str, user: str, password: str
-) -> list[str]:
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=address,
-        security_protocol="SASL_SSL",
-        ssl_context=context,
-        sasl_mechanism=mechanism,
-        sasl_plain_username=user,
-        sasl_plain_password=password,
-    )
-    try:
-        await admin.start()
-        topics: list[str] = await admin.list_topics()
-        return topics
-    finally:
-        await admin.close()
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "users"),
-    [
-        pytest.param("PLAIN", PLAIN_USERS, id="PLAIN"),
-        pytest.param("SCRAM-SHA-512", SCRAM_USERS, id="SCRAM"),
-    ],
-)
-async def test_a_secured_listener_lets_in_only_who_has_the_password(
-    secured: Broker,
-    certificates: Certificates,
-    tmp_path: Path,
-    mechanism: str,
-    users: Mapping[str, str],
-) -> None:
-    address = f"127.0.0.1:{secured.config.extra_listeners[0].port}"
-    context = certificates.client_context(tmp_path)
-    (user, password) = next(iter(users.items()))
-
-    assert await topics_as(address, context, mechanism, user, password) == []
-    with pytest.raises(KafkaConnectionError):
-        await topics_as(address, context, mechanism, user, "wrong")

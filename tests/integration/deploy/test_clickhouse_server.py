@@ -180,6 +180,7 @@ def test_a_running_query_is_finished_before_the_server_stops(tmp_path: Path) -> 
     assert (status, answers) == (0, ["0\n"])
 
 
+@pytest.mark.slow
 def test_acknowledged_rows_outlive_kill_9_in_mid_insert(tmp_path: Path) -> None:
     process = process_in(tmp_path)
     running = started(process)
@@ -216,19 +217,21 @@ def test_acknowledged_rows_outlive_kill_9_in_mid_insert(tmp_path: Path) -> None:
     assert took_s < 10
 
 
-def test_a_client_that_leaves_ends_its_query(local_clickhouse_dsn: str) -> None:
+@pytest.mark.parametrize("selected", ["count()", "number"])
+def test_a_client_that_leaves_ends_its_query(local_clickhouse_dsn: str, selected: str) -> None:
     client = Http(local_clickhouse_dsn)
-    for query in (
-        "SELECT count() FROM numbers(1000000000000) FORMAT JSON",
-        "SELECT number FROM numbers(1000000000000) FORMAT JSON",
-    ):
-        parts = urlsplit(local_clickhouse_dsn)
-        leaving = http.client.HTTPConnection(parts.hostname or "", parts.port or 0)
-        leaving.request("POST", "/", query, {"Authorization": basic_auth(parts)})
-        eventually(lambda: len(running_queries(client)) == 1)
-        leaving.close()
+    parts = urlsplit(local_clickhouse_dsn)
+    query = f"SELECT {selected} FROM numbers(1000000000000)"
 
-        eventually(lambda: running_queries(client) == [])
+    def runs() -> bool:
+        return any(query in each for each in running_queries(client))
+
+    leaving = http.client.HTTPConnection(parts.hostname or "", parts.port or 0)
+    leaving.request("POST", "/", f"{query} FORMAT JSON", {"Authorization": basic_auth(parts)})
+    eventually(runs)
+    leaving.close()
+
+    eventually(lambda: not runs())
 
 
 def test_a_client_that_leaves_in_mid_insert_stores_nothing(server: ClickHouseProcess) -> None:
@@ -249,11 +252,12 @@ def test_a_client_that_leaves_in_mid_insert_stores_nothing(server: ClickHousePro
     assert client.post("SELECT count() FROM numbers").text == "0\n"
 
 
+@pytest.mark.slow
 def test_an_answer_is_streamed_in_bounded_memory(server: ClickHouseProcess) -> None:
     holder = psutil.Process(int((server.data_dir / "lock").read_text()))
     parts = urlsplit(server.dsn())
     reading = http.client.HTTPConnection(parts.hostname or "", parts.port or 0)
-    query = "SELECT number, hex(number) FROM numbers(40000000) FORMAT JSONEachRow"
+    query = "SELECT number, hex(number) FROM numbers(12000000) FORMAT JSONEachRow"
     reading.request("POST", "/", query, {"Authorization": basic_auth(parts)})
     response = reading.getresponse()
     before = holder.memory_info().rss
@@ -263,7 +267,7 @@ def test_an_answer_is_streamed_in_bounded_memory(server: ClickHouseProcess) -> N
         peak = max(peak, holder.memory_info().rss)
     reading.close()
 
-    assert size > 1_500_000_000
+    assert size > 450_000_000
     assert peak - before < 200_000_000
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from admission.gateways.emitter import Emitter
 from admission.gateways.kafka import KafkaTransport
 from admission.gateways.limits import GatewayLimits
@@ -62,6 +64,7 @@ class Gateway:
             self.emitter.submit(usage(self.pool, sequence=0).data)
 
 
+@pytest.mark.slow
 async def test_every_event_is_stored_after_the_broker_was_killed(
     tmp_path: Path, kafka_jars: Sequence[Path]
 ) -> None:

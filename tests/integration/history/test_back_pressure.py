@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.connections import ClickHouseOptions, KafkaOptions, clickhouse_options
@@ -91,6 +92,7 @@ async def committed(kafka: KafkaOptions, partition: int) -> int | None:  # noqa:
         return offset
 
 
+@pytest.mark.slow
 async def test_while_clickhouse_is_away_memory_is_bounded_and_nothing_is_committed(
     kafka: KafkaOptions,  # noqa: F811
     tmp_path: Path,

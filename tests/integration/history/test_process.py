@@ -79,6 +79,7 @@ def process(command: str, environment: Environment) -> Iterator[subprocess.Popen
         running.wait()
 
 
+@pytest.mark.slow
 async def test_kill_9_in_the_middle_changes_no_sum(
     environment: Environment, clickhouse: ClickHouseOptions
 ) -> None:

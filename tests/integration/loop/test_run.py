@@ -15,6 +15,7 @@ AGREED = r"^reconciliation: emitted=(\d+) ledger=\1 clickhouse=\1 drift=0$"
 KILLED = ("streams-1", "history", "admission-1", "clickhouse", "kafka")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_ctrl_c_stops_everything_and_the_next_run_agrees_though_every_process_dies(
     tmp_path: Path,

@@ -46,6 +46,7 @@ def usage(environ: dict[str, str], cwd: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_one_request_by_hand_shows_in_the_tenants_usage(tmp_path: Path) -> None:
     (tmp_path / "pools.yaml").write_text(POOLS, encoding="utf-8")

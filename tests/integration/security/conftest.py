@@ -44,7 +44,6 @@ def secured_broker(
         ),
         extra_properties={
             **secured_properties(certificates),
-            f"listener.name.{SECURED.lower()}.ssl.client.auth": "none",
             **mutual_tls_properties(certificates),
         },
         scram_users=SCRAM_USERS,

@@ -267,6 +267,7 @@ def environment(options: KafkaOptions) -> dict[str, str]:
         "KAFKA_SSL_CA_FILE": options.ssl_ca_file,
         "KAFKA_SSL_CERT_FILE": options.ssl_cert_file,
         "KAFKA_SSL_KEY_FILE": options.ssl_key_file,
+        "KAFKA_SSL_KEY_PASSWORD": options.ssl_key_password,
         "TOKENPOOLS_TOPIC_PREFIX": options.topic_prefix,
         "TOKENPOOLS_GROUP_PREFIX": options.group_prefix,
         "TOKENPOOLS_PARTITIONS": str(options.partitions),

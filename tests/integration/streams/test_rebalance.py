@@ -34,6 +34,7 @@ async def shared(workers: Sequence[Worker]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_worker_joins_and_one_leaves_under_load(
     gateway: Gateway, start_worker: StartWorker

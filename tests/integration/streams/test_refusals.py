@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.ports import free_ports
@@ -41,6 +42,7 @@ async def _new_epoch(gateway: Gateway) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_recreated_usage_topic_is_refused_and_the_way_out_is_named(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:

@@ -23,6 +23,7 @@ async def owns(worker: Worker, partitions: int) -> None:
     await until(does, what=f"{worker.log.name} owns {partitions} partitions", deadline_s=60.0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_standby_takes_over_without_reading_the_changelog_again(
     gateway: Gateway, start_worker: StartWorker

@@ -60,6 +60,7 @@ async def recreate(gateway: Gateway, topic: str) -> None:
     await provision(options, client=client_kwargs(options))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_ledger_that_was_deleted_is_refused_and_rebuilt_only_on_purpose(
     gateway: Gateway, start_worker: StartWorker
@@ -103,6 +104,7 @@ async def test_a_ledger_that_usage_no_longer_explains_is_not_rebuilt(
     assert "cannot be made anew" in refused.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_start_after_retention_took_the_position_and_all_verdicts_goes_on(
     gateway: Gateway, start_worker: StartWorker

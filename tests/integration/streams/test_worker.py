@@ -67,6 +67,7 @@ async def test_the_changelog_holds_exactly_what_was_emitted(
     assert {0, *(partition_of(pool, 4) for pool, _ in gateway.expected)} <= read_from
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_in_mid_stream_leaves_exact_totals(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:
@@ -82,6 +83,7 @@ async def test_a_worker_killed_in_mid_stream_leaves_exact_totals(
     await gateway.ledger_agrees()
 
 
+@pytest.mark.slow
 async def test_when_one_of_two_workers_is_killed_the_other_takes_over_exactly(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:
@@ -97,6 +99,7 @@ async def test_when_one_of_two_workers_is_killed_the_other_takes_over_exactly(
     await gateway.ledger_agrees()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_zombie_that_wakes_after_losing_its_partitions_changes_nothing(
     gateway: Gateway, start_worker: StartWorker
@@ -119,6 +122,7 @@ def is_totals(record: Record) -> bool:
     return record.key is not None and record.key.startswith(b"t|")
 
 
+@pytest.mark.slow
 async def test_a_former_owners_write_that_lands_last_is_not_believed(
     gateway: Gateway, start_worker: StartWorker
 ) -> None:

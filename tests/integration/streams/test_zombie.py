@@ -39,6 +39,7 @@ async def nothing_drifts(gateway: Gateway) -> None:
     assert (counts.late, counts.dead) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_former_owners_records_that_outlive_compaction_are_not_believed(
     gateway: Gateway, options: KafkaOptions, start_worker: StartWorker
@@ -63,6 +64,7 @@ async def test_a_former_owners_records_that_outlive_compaction_are_not_believed(
     await nothing_drifts(gateway)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_worker_paused_past_its_session_leaves_nothing_that_compaction_could_keep(
     gateway: Gateway, options: KafkaOptions, start_worker: StartWorker

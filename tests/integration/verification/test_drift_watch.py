@@ -40,6 +40,7 @@ def metric(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(name, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 async def test_metrics_read_0_on_a_running_system_and_name_what_is_wrong(
     kafka: KafkaOptions,

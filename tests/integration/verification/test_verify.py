@@ -127,6 +127,7 @@ FROM usage_raw WHERE pool = '{POOL}' AND input_tokens > 0 AND output_tokens > 0 
         client.command(sql)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker", "history")
 async def test_it_is_exact_while_events_go_on_and_says_from_where_a_log_begins(
     kafka: KafkaOptions, gateway: Gateway, operator: Operator
