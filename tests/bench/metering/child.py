@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -79,7 +79,8 @@ async def ended_with(child: Child, text: str, *, deadline_s: float) -> str:
     """Return the line of its log that begins with ``text``, once it is there."""
     async with asyncio.timeout(deadline_s):
         while True:
-            lines = [line for line in child.log.read_text().splitlines() if line.startswith(text)]
+            *whole, _ = child.log.read_text().split("\n")
+            lines = [line for line in whole if line.startswith(text)]
             if lines:
                 return lines[-1]
             assert child.process.poll() is None, f"the process ended: {child.log.read_text()}"
@@ -97,6 +98,11 @@ def start_module(module: str, site: Site, log: Path, *, changelog: str) -> Child
     return _start(["-m", module, job], log, {})
 
 
+def start_java(arguments: Sequence[str], log: Path) -> Child:
+    """Start a program of the bench's that is not in Python."""
+    return _started(["java", *arguments], log, {})
+
+
 def start_paced(pace: msgspec.Struct, log: Path) -> Child:
     """Start the paced emitter."""
     order = msgspec.json.encode(pace).decode()
@@ -104,11 +110,15 @@ def start_paced(pace: msgspec.Struct, log: Path) -> Child:
 
 
 def _start(arguments: list[str], log: Path, settings: Mapping[str, str]) -> Child:
+    return _started([sys.executable, *arguments], log, {"PYTHONPATH": str(ROOT), **settings})
+
+
+def _started(command: list[str], log: Path, settings: Mapping[str, str]) -> Child:
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
+            env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

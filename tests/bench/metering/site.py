@@ -113,6 +113,12 @@ def _topics() -> list[Topic]:
     ]
 
 
+async def drop_topics(options: KafkaOptions, *, prefix: str) -> None:
+    """Delete the topics that somebody else made, by the beginning of their names."""
+    async with _admin(options) as admin:
+        await admin.delete_topics([t for t in await admin.list_topics() if t.startswith(prefix)])
+
+
 @asynccontextmanager
 async def _admin(options: KafkaOptions) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**client_kwargs(options))
