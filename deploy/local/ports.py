@@ -66,8 +66,14 @@ def _claim(port: int) -> bool:
     if port in _claimed:
         return False
     folder = claims_dir()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    file = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        file = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"ports cannot be claimed in {folder}: {error.strerror}; remove it, or set TMPDIR to a "
+            "folder of your own"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from deploy.local import ports as local_ports
 from deploy.local.broker import lock_owner
-from deploy.local.ports import PortTakenError, free_ports, require_free
+from deploy.local.ports import PortTakenError, claims_dir, free_ports, require_free
 from schemas.errors import SettingsError
 
 CLAIM_A_PORT = """
@@ -52,6 +53,16 @@ def test_no_port_is_given_twice_whatever_process_asks(monkeypatch: pytest.Monkey
         other.communicate()
 
     assert free_ports(1) == [theirs], "a process that ended holds nothing"
+
+
+def test_a_place_where_no_port_can_be_claimed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    claims_dir().touch()
+
+    with pytest.raises(SettingsError, match=f"{claims_dir()}.*TMPDIR"):
+        free_ports(1)
 
 
 def test_a_taken_port_is_named_with_the_option_to_change() -> None:
