@@ -23,6 +23,12 @@ Work = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
 class CancelledUnaskedError(RecoverableError):
     """A library cancelled our task, as aiokafka may when its broker dies: that is no clean end."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "what this process waited for was cancelled, as happens when the broker ends "
+            "meanwhile: once it answers, start this process again"
+        )
+
 
 async def run_until_signal(work: Work) -> None:
     """Run ``work`` until it ends, or SIGTERM or SIGINT tells it to."""
@@ -59,7 +65,7 @@ async def run_until_stopped(
         if not task.cancelled():
             task.result()
         elif not stop.is_set():
-            raise CancelledUnaskedError("the work was cancelled, and nobody asked it to stop")
+            raise CancelledUnaskedError
     finally:
         stopping.cancel()
         task.cancel()

@@ -96,9 +96,7 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         await working
     except asyncio.CancelledError as error:
         if not stop.is_set():
-            raise CancelledUnaskedError(
-                "the work was cancelled, and nobody asked it to stop"
-            ) from error
+            raise CancelledUnaskedError from error
 
 
 async def _work(settings: Settings, publisher_type: type[Publisher]) -> None:
