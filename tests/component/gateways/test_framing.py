@@ -29,7 +29,7 @@ def sizes(transport: MemoryTransport) -> list[int]:
 
 async def test_events_of_one_linger_share_a_record_under_their_pool_s_key() -> None:
     transport = MemoryTransport()
-    async with emitter_of(transport, FAST) as emitter:
+    async with emitter_of(transport, replace(FAST, linger_ms=100)) as emitter:
         events = await submit(emitter, CHAT, CHAT, CHAT)
         await transport.until_stored(1)
 
@@ -57,7 +57,7 @@ async def test_without_a_linger_each_event_is_a_plain_record() -> None:
 
 async def test_pools_never_share_a_record() -> None:
     transport = MemoryTransport()
-    async with emitter_of(transport, FAST) as emitter:
+    async with emitter_of(transport, LINGERING) as emitter:
         await submit(emitter, CHAT, OTHER, CHAT, OTHER)
 
     assert sorted(key for key, _, _ in transport.records) == [b"chat", b"other"]
