@@ -31,7 +31,7 @@ from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import ConsumerT
 
 from streams.core.judge import Record
-from streams.fetching import MUCH_BYTES, Fetched, bytes_of, poll, read_ahead, up_to_date
+from streams.fetching import MUCH_BYTES, Fetched, bytes_of, poll, up_to_date
 
 IDLE_S: Final = 0.05
 
@@ -109,7 +109,6 @@ class ConsumerThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(
         self, transport: faust_driver.Transport
     ) -> aiokafka.AIOKafkaConsumer:
-        read_ahead()
         consumer = super()._create_worker_consumer(transport)
         delivery = cast("Consumer", self.consumer).delivery
         consumer._fetch_max_wait_ms = delivery.poll_wait_ms

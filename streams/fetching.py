@@ -21,7 +21,6 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import aiokafka
-import aiokafka.conn
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 
@@ -50,9 +49,6 @@ FRESH_S_MAX: Final = 0.25
 """For so long at most is the rest waited for."""
 LIVE_MS: Final = 5_000
 """A log whose newest records are older is a backlog: it comes as fast as it can be folded."""
-
-READ_AHEAD_BYTES: Final = 1_048_576
-"""Of an answer, half of what a connection takes from its socket before that is asked for."""
 
 Poll = Callable[[float | None], Awaitable[dict[Any, Fetched]]]
 """One poll that waits for so many seconds at most."""
@@ -83,15 +79,6 @@ async def up_to_date(
             size_bytes = first.size_bytes + more.size_bytes
             fetched[tp] = Fetched(first.records + more.records, size_bytes)
     return fetched
-
-
-def read_ahead() -> None:
-    """Let the connections that this process opens from now on read ``READ_AHEAD_BYTES`` ahead.
-
-    With aiokafka's own 64 KiB the reading of an answer stops after each piece and waits until it is
-    resumed, and each of that waits for the interpreter, which a fold in the other thread holds.
-    """
-    aiokafka.conn.READER_LIMIT = READ_AHEAD_BYTES
 
 
 def can_take_whole_batches(version: str = aiokafka.__version__) -> bool:

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, conn
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.connections import KafkaOptions
-from streams.fetching import READ_AHEAD_BYTES, read_ahead, whole_batches
+from streams.fetching import whole_batches
 from streams.kafka import client_kwargs
 
 READ_S_MAX: Final = 30.0
@@ -267,15 +267,3 @@ async def create(options: KafkaOptions, topic: str, *, is_compacted: bool) -> No
         await admin.create_topics([wanted])
     finally:
         await admin.close()
-
-
-async def test_connections_read_ahead(
-    options: KafkaOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conn, "READER_LIMIT", conn.READER_LIMIT)  # puts it back afterwards
-    read_ahead()
-    async with AIOKafkaProducer(**client_kwargs(options)) as producer:
-        await producer.client.force_metadata_update()
-        limits = {each._reader._limit for each in producer.client._conns.values()}
-
-    assert limits == {READ_AHEAD_BYTES}
